@@ -1,0 +1,1 @@
+"""The agent: the process in a member cluster."""

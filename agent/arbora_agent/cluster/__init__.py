@@ -1,0 +1,1 @@
+"""What an agent needs of a cluster (port.py) and the clusters that offer it."""

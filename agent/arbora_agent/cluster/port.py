@@ -1,0 +1,139 @@
+"""The port `Cluster`: everything an agent needs of the cluster it lives in.
+
+Adapters: `kubernetes/` (real, over kubernetes.aio) and `simulated/` (in memory). The same contract
+tests (`tests/contract/cluster.py`) run over both. An adapter keeps caches fed by watches; reading them
+never waits. Whoever decides (`workloads/`, `capacity`) sees only the plain data of this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from arbora.capacity.gpus import NodeGpus
+from arbora.errors import ArboraError
+from arbora.manifests.objects import Manifest, ObjectRef
+from arbora.secret import Secret
+
+LABEL_WORKLOAD = "arbora.dev/workload"
+"""On every object that was applied for a workload: the workload's uid."""
+ANNOTATION_GENERATION = "arbora.dev/generation"
+"""The generation of the workload that the object was last applied for."""
+FIELD_MANAGER = "arbora-agent"
+"""Our name in server-side apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """Slow facts of the cluster."""
+
+    uid: str
+    """UID of the namespace kube-system."""
+    version: str
+    """gitVersion of the API server; empty until it is known."""
+    nodes: int
+    nodes_ready: int
+    api_healthy: bool
+    message: str = ""
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedObject:
+    """An object in the cluster that carries our ownership label, as last seen by a watch or an apply."""
+
+    ref: ObjectRef
+    workload_uid: str
+    generation: int
+    """From the annotation; 0 if somebody removed it."""
+    uid: str
+    resource_version: str
+    body: Mapping[str, Any]
+    """The live object with its status, without managedFields."""
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A service account token as the API server issued it."""
+
+    token: Secret
+    lifetime: float
+    """Actual seconds until it expires, which the API server may have cut or stretched."""
+
+
+class ObjectRejected(ArboraError):
+    """The API server refuses an object. The message is the API server's own; a repetition doesn't help
+    until the manifest, the member's policy or its CRDs change."""
+
+    reason = "OBJECT_REJECTED"
+
+
+class ClusterUnavailable(ArboraError):
+    """The API server can't be reached or answers with a server error; a repetition helps."""
+
+    reason = "CLUSTER_UNAVAILABLE"
+    retryable = True
+
+
+class Cluster(Protocol):
+    """The port. All methods are for one event loop; `run` must be running for the caches to live."""
+
+    async def connect(self) -> ClusterFacts:
+        """Reach the API server once, learn uid and version. Raises ClusterUnavailable."""
+        ...
+
+    async def run(self) -> None:
+        """Keep the caches fed until cancelled: nodes, pods, objects we own. Survives API server outages."""
+        ...
+
+    async def synced(self) -> None:
+        """Return as soon as every cache has been filled once."""
+        ...
+
+    def subscribe(self, *, on_capacity: Callable[[], None], on_object: Callable[[ObjectRef, str], None]) -> None:
+        """Register callbacks, called on the loop and never blocking: free GPUs or facts changed; the owned
+        object (reference, workload uid) appeared, changed or vanished."""
+        ...
+
+    def facts(self) -> ClusterFacts:
+        """The slow facts as known now."""
+        ...
+
+    def gpus(self) -> Sequence[NodeGpus]:
+        """Free GPUs per node and class as known now, in a stable order."""
+        ...
+
+    def pending_gpus(self) -> Mapping[str, int]:
+        """GPUs that pods without a node ask for, by resource name."""
+        ...
+
+    def owned(self, workload_uid: str) -> Sequence[OwnedObject]:
+        """The objects of one workload as known now."""
+        ...
+
+    def owned_workloads(self) -> frozenset[str]:
+        """Uids of all workloads that have objects here."""
+        ...
+
+    async def apply(self, manifest: Manifest, *, workload_uid: str, generation: int) -> OwnedObject:
+        """Server-side apply under our field manager with our ownership label, taking conflicts over. An object
+        without a namespace whose kind is namespaced goes to `default`. A repeat changes nothing.
+        Refuses (ObjectRejected) to take over an object that belongs to another workload.
+        Returns the live object, which is then in the cache, too. Raises ObjectRejected, ClusterUnavailable."""
+        ...
+
+    async def delete(self, target: OwnedObject) -> None:
+        """Delete exactly this object (precondition: its uid), in the background. Gone already is fine.
+        Raises ObjectRejected, ClusterUnavailable."""
+        ...
+
+    async def mint_token(
+        self, namespace: str, service_account: str, audiences: Sequence[str], seconds: int
+    ) -> MintedToken:
+        """A TokenRequest token. Raises ObjectRejected (no such account, not allowed), ClusterUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,1 @@
+"""The hub: accepts sessions from agents and child hubs."""

@@ -1,0 +1,1 @@
+"""GPU classes, pod shapes, sketches, aggregation. No I/O."""

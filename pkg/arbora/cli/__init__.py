@@ -1,0 +1,1 @@
+"""The `arbora` command, one module per noun."""

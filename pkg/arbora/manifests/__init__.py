@@ -1,0 +1,1 @@
+"""Read, validate, size and hash Kubernetes manifests. No I/O."""

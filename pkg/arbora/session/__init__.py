@@ -1,0 +1,1 @@
+"""The dialing side of a session: enroll, connect, resume, heartbeat, renew, back off."""

@@ -1,0 +1,1 @@
+"""What hub and agent both say about workloads: assignments and their status, as data and on the wire."""

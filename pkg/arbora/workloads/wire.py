@@ -1,0 +1,84 @@
+"""Conversion between workload data and its messages (workload.proto). Validates what comes in."""
+
+from __future__ import annotations
+
+from arbora.errors import InvalidInput
+from arbora.manifests.objects import Gvk, ObjectRef, from_json, to_json
+from arbora.v1 import workload_pb2 as pb
+from arbora.workloads.model import Assignment, AssignmentStatus, ObjectStatus, State
+
+STATE_TO_WIRE = {state: pb.WorkloadState.Value(f"WORKLOAD_STATE_{state.name}") for state in State}
+"""Each state's number, typed as the generated code wants it."""
+
+
+def assignment_to_wire(assignment: Assignment) -> pb.Assignment:
+    """For the record `assignment/<uid>`."""
+    return pb.Assignment(
+        uid=assignment.uid,
+        name=assignment.name,
+        generation=assignment.generation,
+        manifests=[to_json(manifest) for manifest in assignment.manifests],
+        withdrawn=assignment.withdrawn,
+    )
+
+
+def assignment_from_wire(message: pb.Assignment) -> Assignment:
+    """Raises InvalidInput."""
+    if not message.uid or not message.generation:
+        raise InvalidInput("an assignment needs a uid and a generation", field="assignment")
+    return Assignment(
+        uid=message.uid,
+        name=message.name,
+        generation=message.generation,
+        manifests=tuple(from_json(data, f"manifests[{index}]") for index, data in enumerate(message.manifests)),
+        withdrawn=message.withdrawn,
+    )
+
+
+def state_from_wire(number: int) -> State:
+    """An unknown state (a newer peer's) is PENDING."""
+    try:
+        return State(number)
+    except ValueError:
+        return State.PENDING
+
+
+def status_to_wire(status: AssignmentStatus) -> pb.AssignmentStatus:
+    """For the record `workload/<uid>`."""
+    return pb.AssignmentStatus(
+        uid=status.uid,
+        generation=status.generation,
+        state=STATE_TO_WIRE[status.state],
+        message=status.message,
+        objects=[
+            pb.ObjectStatus(
+                api_version=part.ref.gvk.api_version,
+                kind=part.ref.gvk.kind,
+                namespace=part.ref.namespace,
+                name=part.ref.name,
+                state=STATE_TO_WIRE[part.state],
+                message=part.message,
+            )
+            for part in status.objects
+        ],
+    )
+
+
+def status_from_wire(message: pb.AssignmentStatus) -> AssignmentStatus:
+    """Raises InvalidInput."""
+    if not message.uid:
+        raise InvalidInput("a workload status needs a uid", field="workload")
+    return AssignmentStatus(
+        uid=message.uid,
+        generation=message.generation,
+        state=state_from_wire(message.state),
+        message=message.message,
+        objects=tuple(
+            ObjectStatus(
+                ref=ObjectRef(Gvk(part.api_version, part.kind), part.namespace, part.name),
+                state=state_from_wire(part.state),
+                message=part.message,
+            )
+            for part in message.objects
+        ),
+    )
