@@ -85,8 +85,9 @@ class SpiffeId:
         """Read one exactly; anything else (query, port, other segments, upper case) raises InvalidInput."""
         scheme, _, rest = uri.partition("://")
         parts = rest.split("/")
-        if scheme != "spiffe" or len(parts) != 3 or not _TRUST_DOMAIN.fullmatch(parts[0]):
+        if scheme != "spiffe" or len(parts) != 3:
             raise InvalidInput(f"{uri!r} is not a SPIFFE id of the form spiffe://domain/kind/name")
+        check_trust_domain(parts[0])
         try:
             kind = Kind(parts[1])
         except ValueError:

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61rbora/v1/access.proto\x12\tarbora.v1\x1a\x1a\x61rbora/v1/enrollment.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x01\n\x06\x41\x63\x63\x65ss\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.arbora.v1.Role\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xea\x01\n\tJoinToken\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.arbora.v1.ChildKind\x12\x30\n\x06labels\x18\x04 \x03(\x0b\x32 .arbora.v1.JoinToken.LabelsEntry\x12+\n\x07\x65xpires\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tuses_left\x18\x06 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x0c\x41uthorityKey\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12.\n\nnot_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03pin\x18\x05 \x01(\t\"o\n\x13\x43reateAccessRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.arbora.v1.Role\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"X\n\x14\x43reateAccessResponse\x12!\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\x0b\x32\x11.arbora.v1.Access\x12\r\n\x05token\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\"\x13\n\x11ListAccessRequest\"7\n\x12ListAccessResponse\x12!\n\x06\x61\x63\x63\x65ss\x18\x01 \x03(\x0b\x32\x11.arbora.v1.Access\"#\n\x13RevokeAccessRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14RevokeAccessResponse\"\x0f\n\rWhoAmIRequest\"3\n\x0eWhoAmIResponse\x12!\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\x0b\x32\x11.arbora.v1.Access\"\xf3\x01\n\x16\x43reateJoinTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.arbora.v1.ChildKind\x12=\n\x06labels\x18\x03 \x03(\x0b\x32-.arbora.v1.CreateJoinTokenRequest.LabelsEntry\x12+\n\x08lifetime\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04uses\x18\x05 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\x17\x43reateJoinTokenResponse\x12(\n\njoin_token\x18\x01 \x01(\x0b\x32\x14.arbora.v1.JoinToken\x12\r\n\x05token\x18\x02 \x01(\t\x12\x14\n\x0cjoin_address\x18\x03 \x01(\t\"\x17\n\x15ListJoinTokensRequest\"C\n\x16ListJoinTokensResponse\x12)\n\x0bjoin_tokens\x18\x01 \x03(\x0b\x32\x14.arbora.v1.JoinToken\"$\n\x16RevokeJoinTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17RevokeJoinTokenResponse\"\x0f\n\rGetHubRequest\"\xba\x02\n\x0eGetHubResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x06uptime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x14\n\x0cjoin_address\x18\x05 \x01(\t\x12*\n\tauthority\x18\x06 \x03(\x0b\x32\x17.arbora.v1.AuthorityKey\x12\x37\n\x07members\x18\x07 \x03(\x0b\x32&.arbora.v1.GetHubResponse.MembersEntry\x12\x11\n\tworkloads\x18\x08 \x01(\r\x12\x14\n\x0ctrust_domain\x18\t \x01(\t\x1a.\n\x0cMembersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"&\n\x16RotateAuthorityRequest\x12\x0c\n\x04step\x18\x01 \x01(\t\"E\n\x17RotateAuthorityResponse\x12*\n\tauthority\x18\x01 \x03(\x0b\x32\x17.arbora.v1.AuthorityKey*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x32\xbb\x02\n\rAccessService\x12O\n\x0c\x43reateAccess\x12\x1e.arbora.v1.CreateAccessRequest\x1a\x1f.arbora.v1.CreateAccessResponse\x12I\n\nListAccess\x12\x1c.arbora.v1.ListAccessRequest\x1a\x1d.arbora.v1.ListAccessResponse\x12O\n\x0cRevokeAccess\x12\x1e.arbora.v1.RevokeAccessRequest\x1a\x1f.arbora.v1.RevokeAccessResponse\x12=\n\x06WhoAmI\x12\x18.arbora.v1.WhoAmIRequest\x1a\x19.arbora.v1.WhoAmIResponse2\x9d\x02\n\x10JoinTokenService\x12X\n\x0f\x43reateJoinToken\x12!.arbora.v1.CreateJoinTokenRequest\x1a\".arbora.v1.CreateJoinTokenResponse\x12U\n\x0eListJoinTokens\x12 .arbora.v1.ListJoinTokensRequest\x1a!.arbora.v1.ListJoinTokensResponse\x12X\n\x0fRevokeJoinToken\x12!.arbora.v1.RevokeJoinTokenRequest\x1a\".arbora.v1.RevokeJoinTokenResponse2\xa5\x01\n\nHubService\x12=\n\x06GetHub\x12\x18.arbora.v1.GetHubRequest\x1a\x19.arbora.v1.GetHubResponse\x12X\n\x0fRotateAuthority\x12!.arbora.v1.RotateAuthorityRequest\x1a\".arbora.v1.RotateAuthorityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61rbora/v1/access.proto\x12\tarbora.v1\x1a\x1a\x61rbora/v1/enrollment.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x01\n\x06\x41\x63\x63\x65ss\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.arbora.v1.Role\x12+\n\x07\x63reated\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xea\x01\n\tJoinToken\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.arbora.v1.ChildKind\x12\x30\n\x06labels\x18\x04 \x03(\x0b\x32 .arbora.v1.JoinToken.LabelsEntry\x12+\n\x07\x65xpires\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tuses_left\x18\x06 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x0c\x41uthorityKey\x12\x0e\n\x06serial\x18\x01 \x01(\t\x12\r\n\x05phase\x18\x02 \x01(\t\x12.\n\nnot_before\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03pin\x18\x05 \x01(\t\"o\n\x13\x43reateAccessRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.arbora.v1.Role\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"X\n\x14\x43reateAccessResponse\x12!\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\x0b\x32\x11.arbora.v1.Access\x12\r\n\x05token\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x03 \x01(\t\"\x13\n\x11ListAccessRequest\"7\n\x12ListAccessResponse\x12!\n\x06\x61\x63\x63\x65ss\x18\x01 \x03(\x0b\x32\x11.arbora.v1.Access\"#\n\x13RevokeAccessRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x16\n\x14RevokeAccessResponse\"\x0f\n\rWhoAmIRequest\"C\n\x0eWhoAmIResponse\x12!\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\x0b\x32\x11.arbora.v1.Access\x12\x0e\n\x06\x63\x61_pem\x18\x02 \x01(\t\"\xf3\x01\n\x16\x43reateJoinTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.arbora.v1.ChildKind\x12=\n\x06labels\x18\x03 \x03(\x0b\x32-.arbora.v1.CreateJoinTokenRequest.LabelsEntry\x12+\n\x08lifetime\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04uses\x18\x05 \x01(\r\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"h\n\x17\x43reateJoinTokenResponse\x12(\n\njoin_token\x18\x01 \x01(\x0b\x32\x14.arbora.v1.JoinToken\x12\r\n\x05token\x18\x02 \x01(\t\x12\x14\n\x0cjoin_address\x18\x03 \x01(\t\"\x17\n\x15ListJoinTokensRequest\"C\n\x16ListJoinTokensResponse\x12)\n\x0bjoin_tokens\x18\x01 \x03(\x0b\x32\x14.arbora.v1.JoinToken\"$\n\x16RevokeJoinTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17RevokeJoinTokenResponse\"\x0f\n\rGetHubRequest\"\xba\x02\n\x0eGetHubResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12)\n\x06uptime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x14\n\x0cjoin_address\x18\x05 \x01(\t\x12*\n\tauthority\x18\x06 \x03(\x0b\x32\x17.arbora.v1.AuthorityKey\x12\x37\n\x07members\x18\x07 \x03(\x0b\x32&.arbora.v1.GetHubResponse.MembersEntry\x12\x11\n\tworkloads\x18\x08 \x01(\r\x12\x14\n\x0ctrust_domain\x18\t \x01(\t\x1a.\n\x0cMembersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"6\n\x16RotateAuthorityRequest\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0e\n\x06\x66orced\x18\x02 \x01(\x08\"E\n\x17RotateAuthorityResponse\x12*\n\tauthority\x18\x01 \x03(\x0b\x32\x17.arbora.v1.AuthorityKey*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x32\xbb\x02\n\rAccessService\x12O\n\x0c\x43reateAccess\x12\x1e.arbora.v1.CreateAccessRequest\x1a\x1f.arbora.v1.CreateAccessResponse\x12I\n\nListAccess\x12\x1c.arbora.v1.ListAccessRequest\x1a\x1d.arbora.v1.ListAccessResponse\x12O\n\x0cRevokeAccess\x12\x1e.arbora.v1.RevokeAccessRequest\x1a\x1f.arbora.v1.RevokeAccessResponse\x12=\n\x06WhoAmI\x12\x18.arbora.v1.WhoAmIRequest\x1a\x19.arbora.v1.WhoAmIResponse2\x9d\x02\n\x10JoinTokenService\x12X\n\x0f\x43reateJoinToken\x12!.arbora.v1.CreateJoinTokenRequest\x1a\".arbora.v1.CreateJoinTokenResponse\x12U\n\x0eListJoinTokens\x12 .arbora.v1.ListJoinTokensRequest\x1a!.arbora.v1.ListJoinTokensResponse\x12X\n\x0fRevokeJoinToken\x12!.arbora.v1.RevokeJoinTokenRequest\x1a\".arbora.v1.RevokeJoinTokenResponse2\xa5\x01\n\nHubService\x12=\n\x06GetHub\x12\x18.arbora.v1.GetHubRequest\x1a\x19.arbora.v1.GetHubResponse\x12X\n\x0fRotateAuthority\x12!.arbora.v1.RotateAuthorityRequest\x1a\".arbora.v1.RotateAuthorityResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,8 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEJOINTOKENREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_GETHUBRESPONSE_MEMBERSENTRY']._loaded_options = None
   _globals['_GETHUBRESPONSE_MEMBERSENTRY']._serialized_options = b'8\001'
-  _globals['_ROLE']._serialized_start=2037
-  _globals['_ROLE']._serialized_end=2117
+  _globals['_ROLE']._serialized_start=2069
+  _globals['_ROLE']._serialized_end=2149
   _globals['_ACCESS']._serialized_start=131
   _globals['_ACCESS']._serialized_end=274
   _globals['_JOINTOKEN']._serialized_start=277
@@ -65,35 +65,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WHOAMIREQUEST']._serialized_start=1011
   _globals['_WHOAMIREQUEST']._serialized_end=1026
   _globals['_WHOAMIRESPONSE']._serialized_start=1028
-  _globals['_WHOAMIRESPONSE']._serialized_end=1079
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=1082
-  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=1325
+  _globals['_WHOAMIRESPONSE']._serialized_end=1095
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_start=1098
+  _globals['_CREATEJOINTOKENREQUEST']._serialized_end=1341
   _globals['_CREATEJOINTOKENREQUEST_LABELSENTRY']._serialized_start=466
   _globals['_CREATEJOINTOKENREQUEST_LABELSENTRY']._serialized_end=511
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=1327
-  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1431
-  _globals['_LISTJOINTOKENSREQUEST']._serialized_start=1433
-  _globals['_LISTJOINTOKENSREQUEST']._serialized_end=1456
-  _globals['_LISTJOINTOKENSRESPONSE']._serialized_start=1458
-  _globals['_LISTJOINTOKENSRESPONSE']._serialized_end=1525
-  _globals['_REVOKEJOINTOKENREQUEST']._serialized_start=1527
-  _globals['_REVOKEJOINTOKENREQUEST']._serialized_end=1563
-  _globals['_REVOKEJOINTOKENRESPONSE']._serialized_start=1565
-  _globals['_REVOKEJOINTOKENRESPONSE']._serialized_end=1590
-  _globals['_GETHUBREQUEST']._serialized_start=1592
-  _globals['_GETHUBREQUEST']._serialized_end=1607
-  _globals['_GETHUBRESPONSE']._serialized_start=1610
-  _globals['_GETHUBRESPONSE']._serialized_end=1924
-  _globals['_GETHUBRESPONSE_MEMBERSENTRY']._serialized_start=1878
-  _globals['_GETHUBRESPONSE_MEMBERSENTRY']._serialized_end=1924
-  _globals['_ROTATEAUTHORITYREQUEST']._serialized_start=1926
-  _globals['_ROTATEAUTHORITYREQUEST']._serialized_end=1964
-  _globals['_ROTATEAUTHORITYRESPONSE']._serialized_start=1966
-  _globals['_ROTATEAUTHORITYRESPONSE']._serialized_end=2035
-  _globals['_ACCESSSERVICE']._serialized_start=2120
-  _globals['_ACCESSSERVICE']._serialized_end=2435
-  _globals['_JOINTOKENSERVICE']._serialized_start=2438
-  _globals['_JOINTOKENSERVICE']._serialized_end=2723
-  _globals['_HUBSERVICE']._serialized_start=2726
-  _globals['_HUBSERVICE']._serialized_end=2891
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_start=1343
+  _globals['_CREATEJOINTOKENRESPONSE']._serialized_end=1447
+  _globals['_LISTJOINTOKENSREQUEST']._serialized_start=1449
+  _globals['_LISTJOINTOKENSREQUEST']._serialized_end=1472
+  _globals['_LISTJOINTOKENSRESPONSE']._serialized_start=1474
+  _globals['_LISTJOINTOKENSRESPONSE']._serialized_end=1541
+  _globals['_REVOKEJOINTOKENREQUEST']._serialized_start=1543
+  _globals['_REVOKEJOINTOKENREQUEST']._serialized_end=1579
+  _globals['_REVOKEJOINTOKENRESPONSE']._serialized_start=1581
+  _globals['_REVOKEJOINTOKENRESPONSE']._serialized_end=1606
+  _globals['_GETHUBREQUEST']._serialized_start=1608
+  _globals['_GETHUBREQUEST']._serialized_end=1623
+  _globals['_GETHUBRESPONSE']._serialized_start=1626
+  _globals['_GETHUBRESPONSE']._serialized_end=1940
+  _globals['_GETHUBRESPONSE_MEMBERSENTRY']._serialized_start=1894
+  _globals['_GETHUBRESPONSE_MEMBERSENTRY']._serialized_end=1940
+  _globals['_ROTATEAUTHORITYREQUEST']._serialized_start=1942
+  _globals['_ROTATEAUTHORITYREQUEST']._serialized_end=1996
+  _globals['_ROTATEAUTHORITYRESPONSE']._serialized_start=1998
+  _globals['_ROTATEAUTHORITYRESPONSE']._serialized_end=2067
+  _globals['_ACCESSSERVICE']._serialized_start=2152
+  _globals['_ACCESSSERVICE']._serialized_end=2467
+  _globals['_JOINTOKENSERVICE']._serialized_start=2470
+  _globals['_JOINTOKENSERVICE']._serialized_end=2755
+  _globals['_HUBSERVICE']._serialized_start=2758
+  _globals['_HUBSERVICE']._serialized_end=2923
 # @@protoc_insertion_point(module_scope)

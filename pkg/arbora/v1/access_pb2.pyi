@@ -166,7 +166,7 @@ class AuthorityKey(_message.Message):
     serial: _builtins.str
     """Serial of its certificate, in hex."""
     phase: _builtins.str
-    """prepared, active or retired."""
+    """prepared, active or retiring."""
     pin: _builtins.str
     """SHA-256 over its public key, in hex."""
     @_builtins.property
@@ -362,6 +362,9 @@ class WhoAmIResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCESS_FIELD_NUMBER: _builtins.int
+    CA_PEM_FIELD_NUMBER: _builtins.int
+    ca_pem: _builtins.str
+    """The hub's CA certificates as PEM, for a context that is to survive a rotation."""
     @_builtins.property
     def access(self) -> Global___Access:
         """The caller's access."""
@@ -370,10 +373,11 @@ class WhoAmIResponse(_message.Message):
         self,
         *,
         access: Global___Access | None = ...,
+        ca_pem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "ca_pem", b"ca_pem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -657,16 +661,20 @@ class RotateAuthorityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STEP_FIELD_NUMBER: _builtins.int
+    FORCED_FIELD_NUMBER: _builtins.int
     step: _builtins.str
     """prepare, activate or retire; each demands the one before."""
+    forced: _builtins.bool
+    """Don't wait until every child has heard of it: children that are away have to join again."""
     def __init__(
         self,
         *,
         step: _builtins.str = ...,
+        forced: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forced", b"forced", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

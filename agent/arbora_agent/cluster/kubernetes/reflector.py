@@ -1,0 +1,183 @@
+"""Keeps one collection of the API server mirrored into a sink: list by pages, then watch, for ever.
+
+For: `cluster.py`, one reflector per collection. It resumes a broken watch where it stopped, lists anew when
+the API server no longer knows that place (410), and backs off with full jitter while the API server is away
+or refuses. It must not know what the objects mean: a sink trims each page at once, so that a large list is
+never held whole.
+Source of the procedure: Kubernetes API concepts, "Efficient detection of changes".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import structlog
+
+from arbora_agent.cluster.kubernetes.api import ApiServer
+from arbora_agent.cluster.kubernetes.failures import failure
+from arbora_agent.cluster.port import ClusterUnavailable, ObjectRejected
+
+log = structlog.get_logger(__name__)
+
+PAGE = 100
+"""Objects per page of a list."""
+WATCH_SECONDS = (240, 480)
+"""A watch is asked to end after a random time in between, so that watches don't end together."""
+IDLE = 150.0
+"""Seconds of silence after which a watch is taken for dead; bookmarks come about every minute."""
+BACKOFF = (0.1, 30.0)
+"""First and longest bound of the random pause after a failure, in seconds."""
+
+Raw = Mapping[str, Any]
+
+
+class Sink(Protocol):
+    """Takes the objects of one collection."""
+
+    def begin(self) -> None:
+        """A list starts (perhaps anew)."""
+        ...
+
+    def page(self, items: Sequence[Raw]) -> None:
+        """Some objects of that list."""
+        ...
+
+    def end(self, resource_version: str) -> None:
+        """The list is complete as of `resource_version`: what it did not name is gone."""
+        ...
+
+    def put(self, item: Raw) -> None:
+        """An object appeared or changed."""
+        ...
+
+    def remove(self, item: Raw) -> None:
+        """An object is gone."""
+        ...
+
+
+class _Expired(Exception):
+    """The API server no longer knows the place where we would go on."""
+
+
+class Reflector:
+    """Mirrors one collection. `path` gives its URL path, or None while it isn't served."""
+
+    def __init__(
+        self,
+        api: ApiServer,
+        name: str,
+        path: Callable[[], Awaitable[str | None]],
+        sink: Sink,
+        *,
+        selector: Mapping[str, str] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.name = name
+        self.synced = asyncio.Event()
+        """Set once the sink was filled, or is known to stay empty for now."""
+        self._api = api
+        self._path = path
+        self._sink = sink
+        self._selector = dict(selector or {})
+        self._rng = rng or random.Random()
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Mirror until cancelled."""
+        place: tuple[str, str] | None = None
+        while True:
+            try:
+                if place is None:
+                    place = await self._list()
+                else:
+                    place = await self._watch(*place)
+            except _Expired:
+                log.info("list_expired", collection=self.name)
+                place = None
+                await self._pause()
+            except ClusterUnavailable as error:
+                log.info("collection_unavailable", collection=self.name, why=error.message)
+                await self._pause()
+            except ObjectRejected as error:
+                # Not allowed, or not served any more: others must not wait for it; it may come back.
+                log.warning("collection_refused", collection=self.name, why=error.message)
+                self.synced.set()
+                place = None
+                await self._pause()
+
+    async def _list(self) -> tuple[str, str]:
+        path = await self._path()
+        if path is None:
+            self._sink.begin()
+            self._sink.end("")
+            raise ObjectRejected(f"{self.name} are not served by this cluster")
+        self._sink.begin()
+        proceed = ""
+        while True:
+            params = {**self._selector, "limit": str(PAGE), **({"continue": proceed} if proceed else {})}
+            answer = await self._api.request("GET", path, params=params, deadline=30.0)
+            if answer.status == 410:
+                raise _Expired
+            if not answer.ok:
+                raise failure(answer.status, answer.body, self.name)
+            self._sink.page(answer.body.get("items") or ())
+            metadata = answer.body.get("metadata") or {}
+            proceed = metadata.get("continue") or ""
+            if not proceed:
+                version = str(metadata.get("resourceVersion", ""))
+                self._sink.end(version)
+                self.synced.set()
+                self._failures = 0
+                return path, version
+
+    async def _watch(self, path: str, version: str) -> tuple[str, str]:
+        """Follow from `version`; return where the next watch goes on. A break in mid-stream loses nothing."""
+        params = {
+            **self._selector,
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(self._rng.randint(*WATCH_SECONDS)),
+        }
+        began = version
+        try:
+            async with aclosing(self._api.watch(path, params, idle=IDLE)) as events:
+                async for event in events:
+                    self._take(event["type"], event["object"])
+                    version = event["object"]["metadata"]["resourceVersion"]
+        except ClusterUnavailable as error:
+            log.info("watch_broke", collection=self.name, why=error.message)
+        if version == began:
+            # Ended without a word: at once again would be a storm if every watch ends so.
+            await self._pause()
+        else:
+            self._failures = 0
+        return path, version
+
+    def _take(self, what: str, item: Raw) -> None:
+        if what in ("ADDED", "MODIFIED"):
+            self._sink.put(item)
+        elif what == "DELETED":
+            self._sink.remove(item)
+        elif what == "ERROR":
+            _raise(item, self.name)
+
+    async def _pause(self) -> None:
+        """Wait a random time, longer on average with each failure in a row (full jitter)."""
+        first, longest = BACKOFF
+        bound = min(longest, first * 2 ** min(self._failures, 16))
+        self._failures += 1
+        await asyncio.sleep(self._rng.uniform(0, bound))
+
+
+def _raise(status: Raw, name: str) -> None:
+    code = int(status.get("code") or 500)
+    if code == 410:
+        raise _Expired
+    if code in (403, 404):
+        raise failure(code, status, name)
+    raise ClusterUnavailable(f"the watch of {name} ended: {status.get('message', code)}")

@@ -1,0 +1,67 @@
+"""What the agent reports of its cluster: the records `status` and `sketch/<class>`.
+
+The cluster says that something changed; this gathers changes for a moment and sets the records anew. A
+record whose bytes did not change does not travel, so nothing here has to remember what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from arbora.capacity.sketch import sketch
+from arbora.capacity.wire import sketch_to_wire
+from arbora.session.link import Link
+from arbora.v1 import member_pb2
+from arbora.version import __version__
+from arbora_agent.cluster.port import Cluster, ClusterFacts
+
+
+class CapacityReport:
+    """Keeps `status` and `sketch/...` current."""
+
+    def __init__(self, cluster: Cluster, link: Link, coalesce_seconds: float) -> None:
+        self._cluster = cluster
+        self._link = link
+        self._coalesce = coalesce_seconds
+        self._changed = asyncio.Event()
+        self._keys: frozenset[str] = frozenset()
+
+    def changed(self) -> None:
+        """Free GPUs or facts have changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._cluster.synced()
+        while True:
+            self._changed.clear()
+            self.report()
+            await self._changed.wait()
+            await asyncio.sleep(self._coalesce)
+
+    def report(self) -> None:
+        """Set the records now."""
+        facts = self._cluster.facts()
+        self._link.put("status", status_of(facts).SerializeToString(deterministic=True))
+        keys = set()
+        for gpu_class, row in sketch(self._cluster.gpus(), self._cluster.pending_gpus()).items():
+            key = f"sketch/{gpu_class.key}"
+            keys.add(key)
+            self._link.put(key, sketch_to_wire(gpu_class, row).SerializeToString(deterministic=True))
+        for key in self._keys - keys:
+            self._link.delete(key)
+        self._keys = frozenset(keys)
+
+
+def status_of(facts: ClusterFacts) -> member_pb2.ClusterStatus:
+    """For the record `status`."""
+    return member_pb2.ClusterStatus(
+        kubernetes_version=facts.version,
+        agent_version=__version__,
+        cluster_uid=facts.uid,
+        nodes=facts.nodes,
+        nodes_ready=facts.nodes_ready,
+        api_healthy=facts.api_healthy,
+        message=facts.message[:500],
+        simulated=facts.simulated,
+    )

@@ -1,0 +1,36 @@
+"""What can be set at an agent. One frozen dataclass, filled by the command line and the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from arbora.secret import Secret
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """Everything that a member's operator decides about the agent."""
+
+    data_dir: Path
+    """Identity and journal; 0700."""
+    hub: str = ""
+    """host:port of the hub's join port; needed until the agent has joined."""
+    join_token: Secret = field(default_factory=lambda: Secret(""))
+    """Needed until the agent has joined."""
+    name: str = ""
+    """The wanted name; empty: the one the join token is bound to."""
+    simulate: str = ""
+    """A fleet such as 4x8xH100 to run in memory instead of a cluster."""
+    kubeconfig: str = ""
+    """A kubeconfig file; empty: the service account of the pod, or else the default kubeconfig."""
+    context: str = ""
+    """The context of that file."""
+    allow_tokens: tuple[str, ...] = ()
+    """namespace/service-account for which this member lets tokens be minted; empty: for none."""
+    max_token_seconds: int = 3600
+    """Longest life of such a token."""
+    identity_secret: bool = False
+    """Keep the identity in a Secret of the agent's namespace instead of the data directory."""
+    coalesce_seconds: float = 0.1
+    """How long changes of free GPUs are gathered before they go up."""

@@ -1,0 +1,144 @@
+"""MemberService."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from arbora.errors import InvalidInput
+from arbora.manifests.selectors import Selector, parse_selector
+from arbora.rpc.guard import Context
+from arbora.v1 import member_pb2 as pb
+from arbora.v1 import member_pb2_grpc
+from arbora_hub.api import views
+from arbora_hub.api.pages import page
+from arbora_hub.inventory.child import Child
+from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.placement.labels import matches
+from arbora_hub.sessions.registry import Sessions
+from arbora_hub.store.rows import ChildRow
+from arbora_hub.workloads.controller import Workloads
+from arbora_hub.workloads.spec import check_labels
+
+Taint = tuple[str, str, str]
+
+
+class MemberService(member_pb2_grpc.MemberServiceServicer):
+    """Served on the client port."""
+
+    def __init__(self, inventory: Inventory, sessions: Sessions, workloads: Workloads) -> None:
+        self._inventory = inventory
+        self._sessions = sessions
+        self._workloads = workloads
+
+    async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
+        """See member.proto."""
+        selector = _selector(request.selector)
+        children = sorted(
+            (child for child in self._inventory if _selected(child, selector)), key=lambda child: child.name
+        )
+        chosen, token = page(children, lambda child: child.name, request.page_size, request.page_token, 200)
+        return pb.ListMembersResponse(members=[self._view(child) for child in chosen], next_page_token=token)
+
+    async def GetMember(self, request: pb.GetMemberRequest, context: Context) -> pb.GetMemberResponse:
+        """See member.proto."""
+        return pb.GetMemberResponse(member=self._view(self._inventory.resolve(request.path)))
+
+    async def WatchMembers(
+        self, request: pb.WatchMembersRequest, context: Context
+    ) -> AsyncIterator[pb.WatchMembersResponse]:
+        """See member.proto."""
+        selector = _selector(request.selector)
+        shown: set[str] = set()
+        with self._inventory.changes.subscribe() as subscription:
+            for child in list(self._inventory):
+                if _selected(child, selector):
+                    shown.add(child.name)
+                    yield pb.WatchMembersResponse(member=self._view(child))
+            yield pb.WatchMembersResponse(synced=True)
+            async for names in subscription.batches():
+                for name in names:
+                    found = self._inventory.find(name)
+                    if found is not None and _selected(found, selector):
+                        shown.add(name)
+                        yield pb.WatchMembersResponse(member=self._view(found))
+                    elif name in shown:
+                        shown.discard(name)
+                        path = str(self._inventory.own_path.child(name))
+                        yield pb.WatchMembersResponse(member=pb.Member(path=path), gone=True)
+
+    async def LabelMember(self, request: pb.LabelMemberRequest, context: Context) -> pb.LabelMemberResponse:
+        """See member.proto."""
+        child = self._inventory.resolve(request.path)
+        additions = check_labels(dict(request.set), "set")
+        both = sorted(additions.keys() & set(request.remove))
+        if both:
+            raise InvalidInput(f"sets and removes {both[0]} at once", field="set")
+
+        def change(row: ChildRow) -> ChildRow:
+            labels = {**row.labels, **additions}
+            for key in request.remove:
+                labels.pop(key, None)
+            return replace(row, labels=labels)
+
+        await self._inventory.update(child, change)
+        return pb.LabelMemberResponse(member=self._view(child))
+
+    async def TaintMember(self, request: pb.TaintMemberRequest, context: Context) -> pb.TaintMemberResponse:
+        """See member.proto."""
+        child = self._inventory.resolve(request.path)
+        additions = [_taint(taint, f"set[{index}]") for index, taint in enumerate(request.set)]
+        check_labels({key: value for key, value, _ in additions}, "set")
+        removals = {(taint.key, views.EFFECT_FROM_WIRE.get(taint.effect)) for taint in request.remove}
+
+        def change(row: ChildRow) -> ChildRow:
+            kept: dict[tuple[str, str], Taint] = {
+                (key, effect): (key, value, effect)
+                for key, value, effect in row.taints
+                if (key, effect) not in removals and (key, None) not in removals
+            }
+            kept.update({(key, effect): (key, value, effect) for key, value, effect in additions})
+            return replace(row, taints=tuple(sorted(kept.values())))
+
+        await self._inventory.update(child, change)
+        return pb.TaintMemberResponse(member=self._view(child))
+
+    async def CordonMember(self, request: pb.CordonMemberRequest, context: Context) -> pb.CordonMemberResponse:
+        """See member.proto."""
+        child = self._inventory.resolve(request.path)
+        await self._inventory.update(child, lambda row: replace(row, cordoned=request.cordoned))
+        return pb.CordonMemberResponse(member=self._view(child))
+
+    async def EvictMember(self, request: pb.EvictMemberRequest, context: Context) -> pb.EvictMemberResponse:
+        """See member.proto."""
+        child = self._inventory.resolve(request.path)
+        await self._inventory.evict(child)
+        reason = f"{child.name} was evicted" + (f": {request.reason[:200]}" if request.reason else "")
+        self._sessions.evict(child.name, reason)
+        return pb.EvictMemberResponse()
+
+    def _view(self, child: Child) -> pb.Member:
+        return views.member(
+            child,
+            self._inventory,
+            now=asyncio.get_running_loop().time(),
+            wall=time.time(),
+            workloads=self._workloads.count_on(child.name),
+        )
+
+
+def _selector(text: str) -> Selector | None:
+    return parse_selector(text) if text else None
+
+
+def _selected(child: Child, selector: Selector | None) -> bool:
+    return selector is None or matches(selector, child.row.labels)
+
+
+def _taint(taint: pb.Taint, field: str) -> Taint:
+    effect = views.EFFECT_FROM_WIRE.get(taint.effect)
+    if not taint.key or effect is None:
+        raise InvalidInput("needs a key and an effect", field=field, hint="Such as maintenance=disk:NoSchedule.")
+    return taint.key, taint.value, effect

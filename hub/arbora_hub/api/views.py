@@ -1,0 +1,142 @@
+"""What clients see: members, workloads, events and tokens as messages."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from arbora.identity.bearer import Role
+from arbora.v1 import access_pb2, enrollment_pb2, event_pb2, member_pb2, workload_pb2
+from arbora.workloads.wire import STATE_TO_WIRE, status_to_wire
+from arbora_hub.inventory.child import Child
+from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.inventory.liveness import Liveness
+from arbora_hub.store.rows import AccessRow, AuditRow, EventRow, JoinTokenRow
+from arbora_hub.workloads.record import WorkloadRecord
+
+KIND_TO_WIRE = {"agent": enrollment_pb2.CHILD_KIND_AGENT, "hub": enrollment_pb2.CHILD_KIND_HUB}
+LIVENESS_TO_WIRE = {one: member_pb2.Liveness.Value(f"LIVENESS_{one.name}") for one in Liveness}
+EFFECT_TO_WIRE = {
+    "NoSchedule": member_pb2.TAINT_EFFECT_NO_SCHEDULE,
+    "PreferNoSchedule": member_pb2.TAINT_EFFECT_PREFER_NO_SCHEDULE,
+    "NoExecute": member_pb2.TAINT_EFFECT_NO_EXECUTE,
+}
+EFFECT_FROM_WIRE = {number: name for name, number in EFFECT_TO_WIRE.items()}
+ROLE_TO_WIRE = {role: access_pb2.Role.Value(f"ROLE_{role.name}") for role in Role}
+
+
+def duration(seconds: float) -> Duration:
+    """Never negative; milliseconds are exact enough."""
+    message = Duration()
+    message.FromMilliseconds(max(0, int(seconds * 1000)))
+    return message
+
+
+def timestamp(seconds: float) -> Timestamp:
+    """From seconds since the epoch."""
+    message = Timestamp()
+    message.FromMicroseconds(int(seconds * 1e6))
+    return message
+
+
+def member(child: Child, inventory: Inventory, *, now: float, wall: float, workloads: int) -> member_pb2.Member:
+    """now: loop time; wall: seconds since the epoch; workloads: how many have a part on the child."""
+    row = child.row
+    view = member_pb2.Member(
+        path=str(inventory.path_of(child)),
+        kind=KIND_TO_WIRE[row.kind],
+        liveness=LIVENESS_TO_WIRE[child.liveness],
+        labels=row.labels,
+        taints=[
+            member_pb2.Taint(key=key, value=value, effect=EFFECT_TO_WIRE[effect])
+            for key, value, effect in row.taints
+        ],
+        cordoned=row.cordoned,
+        sketches=child.sketches.values(),
+        stale=child.connected_at is None or not child.fresh,
+        session_epoch=row.session_epoch,
+        version=row.version,
+        certificate_lifetime=duration(row.cert_not_after - wall),
+        workloads=workloads,
+    )
+    if child.heard is not None:
+        view.heard_ago.CopyFrom(duration(now - child.heard))
+    elif row.last_seen:
+        view.heard_ago.CopyFrom(duration(wall - row.last_seen))
+    if child.status is not None:
+        view.status.CopyFrom(child.status)
+    if child.connected_at is not None:
+        view.connected_for.CopyFrom(duration(now - child.connected_at))
+    return view
+
+
+def workload(record: WorkloadRecord, inventory: Inventory, *, manifests: bool) -> workload_pb2.Workload:
+    """manifests: whether to include them."""
+    row = record.row
+    view = workload_pb2.Workload(
+        uid=row.uid,
+        name=row.name,
+        labels=row.labels,
+        generation=row.generation,
+        spec=workload_pb2.WorkloadSpec(
+            placement=record.placement, manifests=record.manifests if manifests else ()
+        ),
+        state=STATE_TO_WIRE[record.state()],
+        message=record.sentence(),
+        created=timestamp(row.created),
+        deleting=row.deleting,
+    )
+    for name, part in sorted(record.bound.items()):
+        child = inventory.find(name)
+        assignment = view.assignments.add(
+            path=str(inventory.own_path.child(name)),
+            generation=part.generation,
+            stale=child is None or child.connected_at is None or not part.fresh,
+            withdrawn=part.withdrawn,
+        )
+        if part.status is not None:
+            assignment.status.CopyFrom(status_to_wire(part.status))
+    return view
+
+
+def event(row: EventRow) -> event_pb2.Event:
+    """One event."""
+    view = event_pb2.Event(
+        id=row.id, time=timestamp(row.time), reason=row.reason, subject=row.subject, message=row.message
+    )
+    view.severity = row.severity  # type: ignore[assignment]  # enums are plain ints at run time
+    return view
+
+
+def audit(row: AuditRow) -> event_pb2.AuditEntry:
+    """One entry of the audit log."""
+    return event_pb2.AuditEntry(
+        id=row.id,
+        time=timestamp(row.time),
+        actor=row.actor,
+        action=row.action,
+        subject=row.subject,
+        outcome=row.outcome,
+        peer=row.peer,
+        detail=row.detail,
+    )
+
+
+def access(row: AccessRow) -> access_pb2.Access:
+    """An access without its secret."""
+    view = access_pb2.Access(name=row.name, role=ROLE_TO_WIRE[Role(row.role)], created=timestamp(row.created))
+    if row.expires is not None:
+        view.expires.CopyFrom(timestamp(row.expires))
+    return view
+
+
+def join_token(row: JoinTokenRow) -> access_pb2.JoinToken:
+    """A join token without its secret."""
+    return access_pb2.JoinToken(
+        id=row.id,
+        name=row.name,
+        kind=KIND_TO_WIRE[row.kind],
+        labels=row.labels,
+        expires=timestamp(row.expires),
+        uses_left=row.uses_left,
+    )

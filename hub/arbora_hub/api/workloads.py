@@ -1,0 +1,76 @@
+"""WorkloadService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from arbora.rpc.guard import Context
+from arbora.v1 import workload_pb2 as pb
+from arbora.v1 import workload_pb2_grpc
+from arbora_hub.api import views
+from arbora_hub.api.pages import page
+from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.workloads.controller import Workloads
+from arbora_hub.workloads.record import WorkloadRecord
+
+
+class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
+    """Served on the client port."""
+
+    def __init__(self, workloads: Workloads, inventory: Inventory) -> None:
+        self._workloads = workloads
+        self._inventory = inventory
+
+    async def ApplyWorkload(self, request: pb.ApplyWorkloadRequest, context: Context) -> pb.ApplyWorkloadResponse:
+        """See workload.proto."""
+        record, outcome, warnings = await self._workloads.apply(
+            request.name, dict(request.labels), request.spec, dry_run=request.dry_run
+        )
+        return pb.ApplyWorkloadResponse(
+            workload=self._view(record, manifests=False), outcome=outcome, warnings=warnings
+        )
+
+    async def ListWorkloads(self, request: pb.ListWorkloadsRequest, context: Context) -> pb.ListWorkloadsResponse:
+        """See workload.proto."""
+        records = sorted(self._workloads, key=lambda record: record.row.name)
+        chosen, token = page(records, lambda record: record.row.name, request.page_size, request.page_token, 200)
+        return pb.ListWorkloadsResponse(
+            workloads=[self._view(record, manifests=False) for record in chosen], next_page_token=token
+        )
+
+    async def GetWorkload(self, request: pb.GetWorkloadRequest, context: Context) -> pb.GetWorkloadResponse:
+        """See workload.proto."""
+        return pb.GetWorkloadResponse(workload=self._view(self._workloads.get(request.name), manifests=True))
+
+    async def DeleteWorkload(
+        self, request: pb.DeleteWorkloadRequest, context: Context
+    ) -> pb.DeleteWorkloadResponse:
+        """See workload.proto."""
+        record = await self._workloads.delete(request.name, orphan=request.orphan)
+        return pb.DeleteWorkloadResponse(workload=self._view(record, manifests=False))
+
+    async def WatchWorkloads(
+        self, request: pb.WatchWorkloadsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchWorkloadsResponse]:
+        """See workload.proto."""
+        uids: dict[str, str] = {}
+        with self._workloads.changes.subscribe() as subscription:
+            for record in list(self._workloads):
+                if request.name in ("", record.row.name):
+                    uids[record.row.name] = record.row.uid
+                    yield pb.WatchWorkloadsResponse(workload=self._view(record, manifests=False))
+            yield pb.WatchWorkloadsResponse(synced=True)
+            async for names in subscription.batches():
+                for name in names:
+                    if request.name not in ("", name):
+                        continue
+                    found = self._workloads.find(name)
+                    if found is not None:
+                        uids[name] = found.row.uid
+                        yield pb.WatchWorkloadsResponse(workload=self._view(found, manifests=False))
+                    elif name in uids:
+                        gone = pb.Workload(name=name, uid=uids.pop(name))
+                        yield pb.WatchWorkloadsResponse(workload=gone, gone=True)
+
+    def _view(self, record: WorkloadRecord, *, manifests: bool) -> pb.Workload:
+        return views.workload(record, self._inventory, manifests=manifests)

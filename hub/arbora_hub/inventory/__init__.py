@@ -1,0 +1,1 @@
+"""What is known of the children now, and how present they are."""

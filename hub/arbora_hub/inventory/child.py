@@ -1,0 +1,36 @@
+"""One child as this process knows it: durable facts, the exchange with it, what it last reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from arbora.mirror.exchange import Exchange
+from arbora.v1 import member_pb2
+from arbora_hub.inventory.liveness import Liveness
+from arbora_hub.store.rows import ChildRow
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """Mutable on purpose, and changed only by Inventory and Sessions, on the loop."""
+
+    row: ChildRow
+    exchange: Exchange
+    """Outlives sessions, so that a cut costs only what changed."""
+    liveness: Liveness = Liveness.JOINING
+    heard: float | None = None
+    """Loop time of the last frame; None: not since this process started."""
+    connected_at: float | None = None
+    """Loop time at which the present session began; None: there is none."""
+    status: member_pb2.ClusterStatus | None = None
+    sketches: dict[str, member_pb2.Sketch] = field(default_factory=dict)
+    """By record key."""
+    fresh: bool = False
+    """What it reported is from a session of this process; else it was loaded from the store."""
+    unsaved: bool = False
+    """What it reported has changed since it was last saved."""
+
+    @property
+    def name(self) -> str:
+        """Its name at this hub."""
+        return self.row.name

@@ -1,0 +1,147 @@
+"""`arbora agent`: run the agent of a member, or print what installs it in a cluster."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arbora.cli.options import examples
+
+app = typer.Typer(no_args_is_help=True, help="Run the agent of a member cluster, or install it.")
+
+AllowToken = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-token",
+        metavar="NS/ACCOUNT",
+        help="A service account whose tokens it may give out; repeat for more.",
+    ),
+]
+
+
+@app.command(
+    "run",
+    epilog=examples(
+        "arbora agent run --hub hub.example.org:7444 --join-token arb1.…",
+        "arbora agent run --hub 127.0.0.1:7444 --join-token-file t --simulate 4x8xH100",
+    ),
+)
+def run(
+    hub: Annotated[
+        str,
+        typer.Option(
+            "--hub", metavar="HOST:PORT", envvar="ARBORA_HUB", help="The hub's join address (first start)."
+        ),
+    ] = "",
+    join_token: Annotated[
+        str,
+        typer.Option(
+            "--join-token", metavar="TOKEN", envvar="ARBORA_JOIN_TOKEN", help="The join token (first start only)."
+        ),
+    ] = "",
+    join_token_file: Annotated[
+        Path | None, typer.Option("--join-token-file", metavar="FILE", help="A file that holds it.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="The member's name; default: the join token's.")] = "",
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Where its identity and journal are kept.")
+    ] = None,
+    simulate: Annotated[
+        str,
+        typer.Option("--simulate", metavar="FLEET", help="Simulate a cluster: 4 nodes with 8 H100 are 4x8xH100."),
+    ] = "",
+    kubeconfig: Annotated[
+        Path | None, typer.Option("--kubeconfig", metavar="FILE", help="Default: the pod's own account.")
+    ] = None,
+    kube_context: Annotated[
+        str, typer.Option("--context", metavar="NAME", help="Which context of the kubeconfig.")
+    ] = "",
+    allow_token: AllowToken = None,
+) -> None:
+    """Run the agent until it is told to stop (SIGTERM or Ctrl-C). It only dials out."""
+    import asyncio
+
+    from arbora.cli.daemon import load
+    from arbora.errors import InvalidInput
+
+    if join_token and join_token_file is not None:
+        raise InvalidInput("--join-token and --join-token-file are given at once", hint="Give one of them.")
+    if simulate and (kubeconfig is not None or kube_context):
+        raise InvalidInput("--simulate needs no cluster", hint="Leave --kubeconfig and --context out.")
+    given = {
+        "hub": hub,
+        "join_token": _join_token(join_token, join_token_file),
+        "name": name,
+        "data_dir": data_dir,
+        "simulate": simulate,
+        "kubeconfig": kubeconfig,
+        "kube_context": kube_context,
+        "allow_tokens": _allowed(allow_token),
+    }
+    settings = load("arbora_agent.settings", "agent").AgentSettings(**given)
+    asyncio.run(load("arbora_agent.app", "agent").run(settings))
+
+
+@app.command(
+    "manifest",
+    epilog=examples("arbora agent manifest --hub hub.example.org:7444 --join-token arb1.… | kubectl apply -f -"),
+)
+def manifest(
+    hub: Annotated[
+        str, typer.Option("--hub", metavar="HOST:PORT", envvar="ARBORA_HUB", help="The hub's join address.")
+    ],
+    join_token: Annotated[
+        str, typer.Option("--join-token", metavar="TOKEN", envvar="ARBORA_JOIN_TOKEN", help="The join token.")
+    ] = "",
+    join_token_file: Annotated[
+        Path | None, typer.Option("--join-token-file", metavar="FILE", help="A file that holds it.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="The member's name; default: the join token's.")] = "",
+    image: Annotated[str, typer.Option("--image", help="The agent's image; default: this version's.")] = "",
+    allow_token: AllowToken = None,
+    grant: Annotated[
+        list[str] | None,
+        typer.Option("--grant", metavar="GROUP/RESOURCE", help="A further kind it may apply; repeat for more."),
+    ] = None,
+) -> None:
+    """Print what installs the agent in a cluster: namespace, account, least rights, Deployment."""
+    from arbora.cli.console import write
+    from arbora.cli.daemon import load
+    from arbora.errors import InvalidInput
+    from arbora.manifests.strict_yaml import dump_yaml
+
+    token = _join_token(join_token, join_token_file)
+    if not token:
+        raise InvalidInput("there is no join token", hint="Make one with `arbora join-token create`.")
+    module = load("arbora_agent.manifest", "agent")
+    given = {
+        "hub": hub,
+        "join_token": token,
+        "name": name,
+        "allow_tokens": _allowed(allow_token),
+        "grants": tuple(grant or ()),
+        **({"image": image} if image else {}),
+    }
+    write(dump_yaml(module.render(module.ManifestSettings(**given))))
+
+
+def _join_token(text: str, file: Path | None) -> str:
+    """The token as text; whoever uses it parses it and wraps it."""
+    if file is None:
+        return text.strip()
+    from arbora.errors import InvalidInput
+
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the join token file {file} can't be read") from error
+
+
+def _allowed(entries: list[str] | None) -> tuple[str, ...]:
+    from arbora.errors import InvalidInput
+
+    for entry in entries or ():
+        namespace, _, account = entry.partition("/")
+        if not namespace or not account or "/" in account:
+            raise InvalidInput(f"{entry!r} is not namespace/account", field="--allow-token")
+    return tuple(entries or ())

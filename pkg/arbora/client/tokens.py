@@ -1,0 +1,66 @@
+"""Tokens of service accounts in members: `hub.tokens`.
+
+The token travels sealed to a key that is made here for this one call, so no hub on the way can read it. The
+seal binds request and member: an answer meant for another request does not open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from arbora.client.calls import Calls
+from arbora.identity.names import Path
+from arbora.identity.seal import new_recipient, open_sealed, token_context
+from arbora.secret import Secret
+from arbora.v1 import credential_pb2 as pb
+from arbora.v1.credential_pb2_grpc import CredentialServiceStub
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token, and what is known of it."""
+
+    secret: Secret
+    lifetime: timedelta
+    """How long it lives from now; the member may have cut short what was asked for."""
+    member: str
+    """Path of the member that made it."""
+
+
+class Tokens:
+    """Asks members for tokens. Every method raises ArboraError."""
+
+    def __init__(self, channel: grpc.aio.Channel, calls: Calls) -> None:
+        self._stub = CredentialServiceStub(channel)
+        self._calls = calls
+
+    async def create(
+        self,
+        member: str,
+        namespace: str,
+        service_account: str,
+        audiences: Iterable[str] = (),
+        lifetime: timedelta | None = None,
+    ) -> Token:
+        """A new token. audiences: none means the API server's own. lifetime: None means one hour."""
+        private, recipient = new_recipient()
+        request = pb.CreateTokenRequest(
+            member=member,
+            namespace=namespace,
+            service_account=service_account,
+            audiences=list(audiences),
+            recipient=recipient,
+        )
+        if lifetime is not None:
+            duration = Duration()
+            duration.FromTimedelta(lifetime)
+            request.lifetime.CopyFrom(duration)
+        answer = await self._calls.write(self._stub.CreateToken, request)
+        context = token_context(answer.id, Path.parse(answer.member))
+        secret = open_sealed(private, answer.token.ciphertext, context=context)
+        return Token(Secret(secret.decode()), answer.token.lifetime.ToTimedelta(), answer.member)

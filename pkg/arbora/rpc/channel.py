@@ -1,0 +1,40 @@
+"""Channels: how children and clients dial. Every one verifies the hub against a pinned CA.
+
+The hub's certificate always carries the name SERVER_NAME, and every channel asks for that name, so a hub
+can move to another address or stand behind a load balancer and TLS still proves that it is this hub:
+its CA signs no other server.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from arbora.identity.issue import SERVER_NAME
+from arbora.rpc import options
+from arbora.secret import Secret
+
+
+def _named(base: options.Options) -> options.Options:
+    return (*base, ("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.default_authority", SERVER_NAME))
+
+
+def join_channel(address: str, ca_pem: bytes) -> grpc.aio.Channel:
+    """To the join port: the hub is verified, the caller has no certificate yet."""
+    credentials = grpc.ssl_channel_credentials(root_certificates=ca_pem)
+    return grpc.aio.secure_channel(address, credentials, options=_named(options.JOIN_CHANNEL))
+
+
+def session_channel(address: str, ca_pem: bytes, key_pem: bytes, chain_pem: bytes) -> grpc.aio.Channel:
+    """To the session port, with one snapshot of the child's certificate; a renewed one needs a new channel."""
+    credentials = grpc.ssl_channel_credentials(ca_pem, key_pem, chain_pem)
+    return grpc.aio.secure_channel(address, credentials, options=_named(options.SESSION_CHANNEL))
+
+
+def client_channel(address: str, ca_pem: bytes, bearer: Secret | None) -> grpc.aio.Channel:
+    """To the client port, with a bearer token on every call."""
+    credentials = grpc.ssl_channel_credentials(root_certificates=ca_pem)
+    if bearer is not None:
+        credentials = grpc.composite_channel_credentials(
+            credentials, grpc.access_token_call_credentials(bearer.reveal())
+        )
+    return grpc.aio.secure_channel(address, credentials, options=_named(options.CLIENT_CHANNEL))

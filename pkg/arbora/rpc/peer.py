@@ -1,0 +1,44 @@
+"""Who the TLS peer is. Identity is what the certificate proves, never what a message says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from cryptography import x509
+
+from arbora.errors import InvalidInput, Unauthenticated
+from arbora.identity.names import SpiffeId
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The identity behind a mutual TLS connection."""
+
+    spiffe_id: SpiffeId
+    serial: str
+    """Of the certificate, lower-case hex without leading zeros."""
+    not_after: float
+    """End of the certificate, seconds since the epoch."""
+    address: str
+
+
+def peer_of(context: grpc.aio.ServicerContext[Any, Any]) -> Peer:
+    """Read the peer's certificate. Raises Unauthenticated unless it has exactly one SPIFFE URI."""
+    auth = context.auth_context()
+    uris = [uri.decode() for uri in auth.get("peer_uri", ())]
+    pems = list(auth.get("x509_pem_cert", ()))
+    if len(uris) != 1 or len(pems) != 1:
+        raise Unauthenticated("the client certificate must carry exactly one SPIFFE URI")
+    try:
+        spiffe_id = SpiffeId.parse(uris[0])
+    except InvalidInput as error:
+        raise Unauthenticated("the client certificate's URI is not a SPIFFE id of this hub") from error
+    leaf = x509.load_pem_x509_certificate(pems[0])
+    return Peer(
+        spiffe_id=spiffe_id,
+        serial=f"{leaf.serial_number:x}",
+        not_after=leaf.not_valid_after_utc.timestamp(),
+        address=context.peer(),
+    )

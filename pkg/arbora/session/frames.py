@@ -1,0 +1,27 @@
+"""Frames of a session between the mirror's data and the messages of session.proto. Validates what comes in."""
+
+from __future__ import annotations
+
+from arbora.mirror import wire
+from arbora.mirror.exchange import Frame
+from arbora.v1 import session_pb2 as pb
+
+
+def up(frame: Frame | None) -> pb.Up:
+    """What the child sends for `frame`; None is a heartbeat."""
+    message = pb.Up()
+    if frame is not None:
+        if frame.batch is not None:
+            message.batch.CopyFrom(wire.batch_to_wire(frame.lane, frame.batch))
+        message.acks.extend(wire.cursor_to_wire(lane, cursor) for lane, cursor in frame.acks)
+    return message
+
+
+def down(frame: Frame | None) -> pb.Down:
+    """What the hub sends for `frame`; None is a heartbeat."""
+    message = pb.Down()
+    if frame is not None:
+        if frame.batch is not None:
+            message.batch.CopyFrom(wire.batch_to_wire(frame.lane, frame.batch))
+        message.acks.extend(wire.cursor_to_wire(lane, cursor) for lane, cursor in frame.acks)
+    return message

@@ -1,0 +1,1 @@
+"""The wire contract, and the script that generates code from it."""

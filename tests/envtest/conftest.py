@@ -1,0 +1,48 @@
+"""One real control plane for all tests of this folder; where there is none, one line says how to get it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.envtest.assets import MISSING, find
+from tests.envtest.controlplane import ControlPlane
+from tests.envtest.driver import Driver
+
+pytest.register_assert_rewrite("tests.contract.cluster")
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark these tests; the time limit is a test's own, without the wait for the control plane."""
+    present = find() is not None
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.envtest)
+            item.add_marker(pytest.mark.timeout(20, func_only=True))
+            if not present:
+                item.add_marker(pytest.mark.skip(reason=MISSING))
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    """A control plane of etcd, kube-apiserver and kube-controller-manager."""
+    plane = ControlPlane()
+    with asyncio.Runner() as runner:
+        runner.run(plane.start())
+    logging.getLogger(__name__).info("control plane at %s", plane.server)
+    yield plane
+    with asyncio.Runner() as runner:
+        runner.run(plane.stop())
+
+
+@pytest.fixture
+async def driver(plane: ControlPlane) -> AsyncIterator[Driver]:
+    """Its admin."""
+    async with Driver(plane) as driver:
+        yield driver

@@ -1,0 +1,51 @@
+"""The agent's rights as installed: the rendered manifest on a test control plane, and access with no more.
+
+For: tests and benchmarks that must not run as admin. What a kubelet mounts into the agent's pod is written into a
+folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from arbora_agent.cluster.kubernetes import in_cluster
+from arbora_agent.cluster.kubernetes.access import AccessSource
+from arbora_agent.manifest import NAME, ManifestSettings, render
+from tests.envtest.controlplane import ControlPlane
+from tests.envtest.driver import Driver, collection
+
+
+def settings(**changed: Any) -> ManifestSettings:
+    """Settings of an installation that nobody dials."""
+    given = {"hub": "hub.invalid:7444", "join_token": "arb1.tokenid.secret.pin", **changed}
+    return ManifestSettings(**given)
+
+
+async def apply(driver: Driver, manifest: Mapping[str, Any]) -> None:
+    """Server-side apply, as `kubectl apply --server-side` does."""
+    metadata = manifest["metadata"]
+    path = f"{collection(manifest['kind'], metadata.get('namespace', ''))}/{metadata['name']}"
+    query = "?fieldManager=kubectl&force=true"
+    await driver.ask("PATCH", path + query, manifest, content_type="application/apply-patch+yaml")
+
+
+async def install(plane: ControlPlane, driver: Driver, folder: Path, wanted: ManifestSettings) -> AccessSource:
+    """Install the agent's objects and return the access that its pod would have."""
+    for manifest in render(wanted):
+        await apply(driver, manifest)
+    path = f"/api/v1/namespaces/{wanted.namespace}/serviceaccounts/{NAME}/token"
+    request = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 3600},
+    }
+    answer = await driver.ask("POST", path, request)
+    (folder / "token").write_text(answer["status"]["token"])
+    (folder / "ca.crt").write_bytes(plane.ca_file.read_bytes())
+    (folder / "namespace").write_text(wanted.namespace)
+    where = urlsplit(plane.server)
+    environ = {"KUBERNETES_SERVICE_HOST": str(where.hostname), "KUBERNETES_SERVICE_PORT": str(where.port)}
+    return in_cluster(folder, environ)

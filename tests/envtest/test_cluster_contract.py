@@ -1,0 +1,30 @@
+"""The contract of the port `Cluster`, over a real kube-apiserver: as admin, and with the rights as installed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from arbora_agent.cluster.kubernetes import from_kubeconfig
+from tests.contract.cluster import ClusterContract
+from tests.envtest.controlplane import ControlPlane
+from tests.envtest.driver import Driver, KubernetesWorld
+from tests.envtest.installed import install, settings
+
+
+class TestAdminsAgent(ClusterContract):
+    @pytest.fixture
+    async def world(self, plane: ControlPlane, driver: Driver) -> AsyncIterator[KubernetesWorld]:
+        async with KubernetesWorld(driver, from_kubeconfig(plane.kubeconfig)) as world:
+            yield world
+
+
+class TestInstalledAgent(ClusterContract):
+    @pytest.fixture
+    async def world(self, plane: ControlPlane, driver: Driver, tmp_path: Path) -> AsyncIterator[KubernetesWorld]:
+        async with KubernetesWorld(driver) as world:
+            allowed = tuple(f"{world.namespace}/{account}" for account in ("reader", "nobody"))
+            world.access = await install(plane, driver, tmp_path, settings(allow_tokens=allowed))
+            yield world
