@@ -227,7 +227,13 @@ def _container(image: str) -> Object:
         "name": "agent",
         "image": image,
         "command": ["arbora"],
-        "args": ["agent", "run", "--data-dir=/var/lib/arbora", "--join-token-file=/etc/arbora/join/token"],
+        "args": [
+            "agent",
+            "run",
+            "--data-dir=/var/lib/arbora",
+            "--identity-secret",
+            "--join-token-file=/etc/arbora/join/token",
+        ],
         "env": [
             {"name": variable, "valueFrom": {"configMapKeyRef": {"name": NAME, "key": key}}}
             for variable, key in keys.items()

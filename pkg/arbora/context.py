@@ -61,6 +61,12 @@ def hub_data_dir(environ: Mapping[str, str]) -> Path:
     return Path(root) / "arbora" / "hub"
 
 
+def agent_data_dir(environ: Mapping[str, str], name: str) -> Path:
+    """Where an agent on this machine keeps its data unless it is told otherwise: one folder per name."""
+    root = environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(root) / "arbora" / "agents" / (name or "agent")
+
+
 def find_context(
     config: Path | None = None, name: str = "", environ: Mapping[str, str] | None = None
 ) -> tuple[str, Context]:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from arbora_hub.store.connection import SqliteConnection
+from arbora_hub.store.driver import connect
 from arbora_hub.store.port import ReadTx, WriteTx
 from arbora_hub.store.readers import ReaderPool
 from arbora_hub.store.schema import BUSY_SECONDS
@@ -76,6 +77,7 @@ class SqliteStore:
 def _engine(path: Path) -> AsyncEngine:
     return create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=str(path)),
+        async_creator=partial(connect, path),
         poolclass=sa.NullPool,  # connections are kept by the writer and the readers
         hide_parameters=True,  # some are secrets, and errors are logged
         json_serializer=partial(json.dumps, separators=(",", ":"), sort_keys=True, ensure_ascii=False),

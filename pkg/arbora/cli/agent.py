@@ -14,6 +14,7 @@ AllowToken = Annotated[
     typer.Option(
         "--allow-token",
         metavar="NS/ACCOUNT",
+        envvar="ARBORA_ALLOW_TOKENS",
         help="A service account whose tokens it may give out; repeat for more.",
     ),
 ]
@@ -42,10 +43,16 @@ def run(
     join_token_file: Annotated[
         Path | None, typer.Option("--join-token-file", metavar="FILE", help="A file that holds it.")
     ] = None,
-    name: Annotated[str, typer.Option("--name", help="The member's name; default: the join token's.")] = "",
+    name: Annotated[
+        str, typer.Option("--name", envvar="ARBORA_NAME", help="The member's name; default: the join token's.")
+    ] = "",
     data_dir: Annotated[
         Path | None, typer.Option("--data-dir", metavar="DIR", help="Where its identity and journal are kept.")
     ] = None,
+    identity_secret: Annotated[
+        bool,
+        typer.Option("--identity-secret", help="Keep the identity in a Secret of the pod's namespace instead."),
+    ] = False,
     simulate: Annotated[
         str,
         typer.Option("--simulate", metavar="FLEET", help="Simulate a cluster: 4 nodes with 8 H100 are 4x8xH100."),
@@ -59,27 +66,30 @@ def run(
     allow_token: AllowToken = None,
 ) -> None:
     """Run the agent until it is told to stop (SIGTERM or Ctrl-C). It only dials out."""
-    import asyncio
+    import os
 
-    from arbora.cli.daemon import load
+    from arbora.cli.daemon import load, run_daemon
+    from arbora.context import agent_data_dir
     from arbora.errors import InvalidInput
+    from arbora.secret import Secret
 
     if join_token and join_token_file is not None:
         raise InvalidInput("--join-token and --join-token-file are given at once", hint="Give one of them.")
     if simulate and (kubeconfig is not None or kube_context):
         raise InvalidInput("--simulate needs no cluster", hint="Leave --kubeconfig and --context out.")
-    given = {
-        "hub": hub,
-        "join_token": _join_token(join_token, join_token_file),
-        "name": name,
-        "data_dir": data_dir,
-        "simulate": simulate,
-        "kubeconfig": kubeconfig,
-        "kube_context": kube_context,
-        "allow_tokens": _allowed(allow_token),
-    }
-    settings = load("arbora_agent.settings", "agent").AgentSettings(**given)
-    asyncio.run(load("arbora_agent.app", "agent").run(settings))
+    settings = load("arbora_agent.settings", "agent").AgentSettings(
+        data_dir=data_dir or agent_data_dir(os.environ, name),
+        hub=hub,
+        join_token=Secret(_join_token(join_token, join_token_file)),
+        name=name,
+        simulate=simulate,
+        kubeconfig=str(kubeconfig or ""),
+        context=kube_context,
+        allow_tokens=_allowed(allow_token),
+        identity_secret=identity_secret,
+    )
+    app_module = load("arbora_agent.app", "agent")
+    run_daemon(lambda stop: app_module.run(settings, stop))
 
 
 @app.command(

@@ -42,6 +42,13 @@ EXIT_CODES: dict[int, str] = {
 class ArboraGroup(TyperGroup):
     """The root command: runs a command, and turns every failure into text and an exit code."""
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Typer would turn a closed pipe into exit code 1, so it is caught before."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _leave_pipe()
+
     def main(
         self,
         args: Sequence[str] | None = None,

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,11 +36,11 @@ def serve(
         str, typer.Option("--client-address", metavar="HOST:PORT", help="Where clients connect.")
     ] = "127.0.0.1:7443",
     join_address: Annotated[
-        str, typer.Option("--join-address", metavar="HOST:PORT", help="Where children enroll.")
-    ] = ":7444",
+        str, typer.Option("--join-address", metavar="HOST:PORT", help="Where children enroll; port 7444.")
+    ] = "",
     session_address: Annotated[
-        str, typer.Option("--session-address", metavar="HOST:PORT", help="Where children hold their sessions.")
-    ] = ":7445",
+        str, typer.Option("--session-address", metavar="HOST:PORT", help="Where children hold sessions: 7445.")
+    ] = "",
     advertise: Annotated[
         str, typer.Option("--advertise", metavar="HOST", help="Name or IP under which children reach this hub.")
     ] = "",
@@ -57,10 +57,9 @@ def serve(
 
     At its first start it makes its CA and an admin's access, which `arbora` on this machine finds by itself.
     """
-    import asyncio
     import os
 
-    from arbora.cli.daemon import load
+    from arbora.cli.daemon import load, run_daemon
     from arbora.context import hub_data_dir
 
     settings = load("arbora_hub.settings", "hub").HubSettings(
@@ -72,7 +71,21 @@ def serve(
         trust_domain=trust_domain,
         extra_names=tuple(server_name or ()),
     )
-    asyncio.run(load("arbora_hub.app", "hub").serve(settings))
+    app_module = load("arbora_hub.app", "hub")
+    run_daemon(lambda stop: app_module.serve(settings, stop, _announce))
+
+
+def _announce(hub: Any) -> None:
+    """Say on a terminal what to do next."""
+    import sys
+
+    from arbora.cli.console import say
+
+    if sys.stderr.isatty():
+        say(
+            f"hub {hub.authority.trust_domain} is up: clients {hub.client_address}, children {hub.join_address}\n"
+            "next, in another terminal:  arbora join-token create"
+        )
 
 
 def _everywhere(address: str) -> str:

@@ -15,13 +15,15 @@ from arbora.secret import Secret
 from arbora_agent.cluster.kubernetes.api import Answer, ApiServer
 from arbora_agent.cluster.kubernetes.discovery import segment
 from arbora_agent.cluster.kubernetes.failures import failure
-from arbora_agent.cluster.port import ClusterUnavailable, MintedToken
+from arbora_agent.cluster.port import ClusterUnavailable, MintedToken, ObjectRejected
 
 
 async def mint(
     api: ApiServer, namespace: str, service_account: str, audiences: Sequence[str], seconds: int
 ) -> MintedToken:
     """Ask for a token. Raises ObjectRejected (no such account, not allowed), ClusterUnavailable."""
+    if not namespace or not service_account:
+        raise ObjectRejected("a token needs a namespace and a service account", hint="Name both.")
     spec: dict[str, Any] = {"audiences": list(audiences), "expirationSeconds": seconds}
     answer = await api.request(
         "POST",
