@@ -13,25 +13,24 @@ from tests.envtest.assets import MISSING, find
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver
 
-pytest.register_assert_rewrite("tests.contract.cluster")
+pytest.register_assert_rewrite("tests.contract.cluster", "tests.contract.cluster_world")
 
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark these tests; the time limit is a test's own, without the wait for the control plane."""
-    present = find() is not None
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.envtest)
             item.add_marker(pytest.mark.timeout(20, func_only=True))
-            if not present:
-                item.add_marker(pytest.mark.skip(reason=MISSING))
 
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
     """A control plane of etcd, kube-apiserver and kube-controller-manager."""
+    if find() is None:
+        pytest.skip(MISSING)
     plane = ControlPlane()
     with asyncio.Runner() as runner:
         runner.run(plane.start())

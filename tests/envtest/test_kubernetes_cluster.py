@@ -12,7 +12,7 @@ from arbora.manifests.objects import Gvk
 from arbora_agent.cluster.kubernetes import KubernetesCluster, from_kubeconfig
 from arbora_agent.cluster.kubernetes.kinds import CONFIG_MAP as APPLIED_KINDS
 from arbora_agent.cluster.port import ClusterUnavailable, ObjectRejected
-from tests.contract.cluster import PRODUCT, Changes, config_map, gpu_job, on_node, only
+from tests.contract.cluster_world import PRODUCT, Changes, config_map, gpu_job, on_node, only
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver, KubernetesWorld, pod_manifest
 from tests.envtest.installed import install, settings

@@ -127,6 +127,8 @@ class Reconciler:
         await self._cluster.synced()
         self._synced = True
         self._name_orphans()
+        for uid in self._workloads:
+            self._queue.add(uid)  # what a run that was cancelled left half done
         async with asyncio.TaskGroup() as group:
             group.create_task(self._queue.run())
             for _ in range(WORKERS):

@@ -67,8 +67,9 @@ class WholeConnection(aiosqlite.Connection):
         return WholeCursor(self)
 
     async def run_whole(self, run: Callable[[sqlite3.Cursor], object]) -> tuple[list[Any], Any, int, int | None]:
-        """On the connection's thread: run a statement, fetch its rows; these, description, rowcount, lastrowid."""
-        result: tuple[list[Any], Any, int, int | None] = await self._execute(_whole, self._conn, run)
+        """Run a statement on the connection's thread; its rows, description, rowcount, lastrowid."""
+        hop = self._execute(_whole, self._conn, run)  # type: ignore[no-untyped-call]
+        result: tuple[list[Any], Any, int, int | None] = await hop
         return result
 
 

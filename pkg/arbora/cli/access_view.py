@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from arbora.cli import words
 from arbora.cli.labels import show_labels
-from arbora.cli.output import Column, Section
+from arbora.cli.lines import Column
+from arbora.cli.output import Section
 from arbora.cli.plain import enum_word
 from arbora.v1 import access_pb2 as pb
 from arbora.v1 import enrollment_pb2
@@ -22,7 +23,7 @@ def _expires(item: pb.Access | pb.JoinToken) -> str:
 
 
 ACCESS_COLUMNS: Sequence[Column[pb.Access]] = (
-    Column("NAME", lambda access: access.name),
+    Column("NAME", lambda access: access.name, long=True),
     Column("ROLE", role),
     Column("AGE", lambda access: words.age(access.created)),
     Column("EXPIRES IN", _expires),
@@ -30,11 +31,11 @@ ACCESS_COLUMNS: Sequence[Column[pb.Access]] = (
 
 JOIN_TOKEN_COLUMNS: Sequence[Column[pb.JoinToken]] = (
     Column("ID", lambda token: token.id),
-    Column("NAME", lambda token: token.name or "any"),
+    Column("NAME", lambda token: token.name or "any", long=True),
     Column("KIND", lambda token: enum_word(enrollment_pb2.ChildKind.DESCRIPTOR, token.kind)),
     Column("USES LEFT", lambda token: str(token.uses_left)),
     Column("EXPIRES IN", _expires),
-    Column("LABELS", lambda token: show_labels(token.labels) or "-"),
+    Column("LABELS", lambda token: show_labels(token.labels) or "-", long=True),
 )
 
 AUTHORITY_HEADERS = ("PHASE", "SERIAL", "EXPIRES IN", "PIN")

@@ -62,9 +62,10 @@ async def _follow(hub: "HubClient", subject: str, limit: int, view: View) -> Non
     import asyncio
     from contextlib import aclosing
 
-    from arbora.cli.console import say, write
+    from arbora.cli.console import say
     from arbora.cli.event_view import EVENT_COLUMNS
-    from arbora.cli.output import Lines, show_data
+    from arbora.cli.lines import Lines
+    from arbora.cli.output import show_data
     from arbora.cli.plain import to_plain
 
     lines = Lines(EVENT_COLUMNS, view)
@@ -77,15 +78,15 @@ async def _follow(hub: "HubClient", subject: str, limit: int, view: View) -> Non
             show_data(to_plain(event), view.format, one_line=True)
         else:
             lines.fit([event])
-            write(lines.line(event))
+            lines.print(event)
 
     async with aclosing(hub.events.watch(subject)) as changes:
         async with asyncio.TaskGroup() as tasks:
             first = tasks.create_task(_next(changes))
             earlier = (await _newest(hub, subject, limit))[::-1]
             lines.fit(earlier)
-            for line in lines.head() if not view.structured else ():
-                write(line)
+            if not view.structured:
+                lines.print_header()
             for event in earlier:
                 show(event)
             shown.update(event.id for event in earlier)

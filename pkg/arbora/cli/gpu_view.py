@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arbora.capacity.gpus import GpuClass
+from arbora.cli.lines import Column
 from arbora.cli.member_view import class_of
-from arbora.cli.output import Column
 from arbora.v1 import member_pb2 as pb
 
 _WIDTH = 20
@@ -81,7 +81,7 @@ def columns(draw: bool) -> Sequence[Column[Pool]]:
     """draw: whether the terminal can show block characters."""
     full, empty = ("█", "░") if draw else ("#", ".")
     return (
-        Column("CLASS", lambda pool: str(pool.gpu_class)),
+        Column("CLASS", lambda pool: str(pool.gpu_class), long=True),
         Column("FREE", lambda pool: str(pool.free), style=lambda pool: "green" if pool.free else "yellow"),
         Column("USED", lambda pool: str(pool.used)),
         Column("TOTAL", lambda pool: str(pool.total)),

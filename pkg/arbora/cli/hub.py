@@ -121,7 +121,8 @@ async def rotate_ca(
     """
     from arbora.cli.access_view import AUTHORITY_HEADERS, authority_rows
     from arbora.cli.console import write
-    from arbora.cli.output import align, show_data
+    from arbora.cli.lines import align
+    from arbora.cli.output import show_data
     from arbora.cli.plain import to_plain
 
     keys = await hub.rotate_authority(step.value)

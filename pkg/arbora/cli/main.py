@@ -57,3 +57,7 @@ def arbora() -> None:
 def run() -> None:
     """Run the command line of this process; exits."""
     app(prog_name="arbora")
+
+
+if __name__ == "__main__":
+    run()

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from arbora.capacity.gpus import GpuClass
 from arbora.cli import words
 from arbora.cli.labels import show_labels, show_taint
-from arbora.cli.output import Column, Section
+from arbora.cli.lines import Column
+from arbora.cli.output import Section
 from arbora.cli.plain import enum_word
 from arbora.v1 import enrollment_pb2
 from arbora.v1 import member_pb2 as pb
@@ -30,7 +31,7 @@ def _gpus(member: pb.Member) -> str:
 
 
 COLUMNS: Sequence[Column[pb.Member]] = (
-    Column("MEMBER", lambda m: m.path),
+    Column("MEMBER", lambda m: m.path, long=True),
     Column("STATE", words.member_state, style=words.member_style),
     Column("GPUS FREE", _gpus),
     Column("NODES", _nodes),

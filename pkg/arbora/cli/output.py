@@ -1,7 +1,6 @@
 """How results look: `-o table|wide|json|yaml`, the same for every noun.
 
-A noun describes its columns once; this module renders them: aligned text for pipes and scripts, never cut;
-Rich with colours on a terminal, cut to its width. `json` and `yaml` hold everything, as `plain.py` writes it.
+Tables are laid out in `lines.py`. `json` and `yaml` hold everything, as `plain.py` writes it.
 """
 
 from __future__ import annotations
@@ -9,27 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from arbora.cli.console import is_terminal, rich_console, say, write
+from arbora.cli.console import say, write
 from arbora.cli.formats import Format, View
+from arbora.cli.lines import Column, Lines, align
 from arbora.cli.plain import to_plain
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Column(Generic[T]):
-    """One column of a table."""
-
-    header: str
-    cell: Callable[[T], str]
-    wide: bool = False
-    """Only shown with -o wide."""
-    style: Callable[[T], str] | None = None
-    """A Rich style for the cell; only used on a terminal."""
 
 
 def show_list(items: Sequence[T], columns: Sequence[Column[T]], view: View, noun: str) -> None:
@@ -38,12 +26,12 @@ def show_list(items: Sequence[T], columns: Sequence[Column[T]], view: View, noun
         show_data({"items": [_plain(item) for item in items]}, view.format)
     elif not items:
         say(f"no {noun}")
-    elif is_terminal():
-        _show_rich(items, _chosen(columns, view), view.headers)
     else:
         table = Lines(columns, view)
         table.fit(items)
-        write("\n".join([*table.head(), *(table.line(item) for item in items)]))
+        table.print_header()
+        for item in items:
+            table.print(item)
 
 
 def show_one(item: Any, sections: Callable[[], Sequence[Section]], view: View) -> None:
@@ -89,57 +77,5 @@ class Section:
                 yield f"{indent}{line}"
 
 
-class Lines(Generic[T]):
-    """Aligned lines, whose widths are kept for what comes later (watches)."""
-
-    def __init__(self, columns: Sequence[Column[T]], view: View) -> None:
-        self._columns = _chosen(columns, view)
-        self._headers = view.headers
-        self._widths = [len(column.header) if view.headers else 0 for column in self._columns]
-
-    def fit(self, items: Iterable[T]) -> None:
-        """Widen the columns for `items`."""
-        for item in items:
-            for index, column in enumerate(self._columns):
-                self._widths[index] = max(self._widths[index], len(column.cell(item)))
-
-    def head(self) -> list[str]:
-        """The header line, or nothing."""
-        return [self._join([column.header for column in self._columns])] if self._headers else []
-
-    def line(self, item: T) -> str:
-        """One item's line."""
-        return self._join([column.cell(item) for column in self._columns])
-
-    def _join(self, cells: Sequence[str]) -> str:
-        return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, self._widths, strict=True)).rstrip()
-
-
-def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of equal length as aligned lines."""
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-
-
-def _chosen(columns: Sequence[Column[T]], view: View) -> list[Column[T]]:
-    return [column for column in columns if not column.wide or view.wide]
-
-
 def _plain(item: Any) -> Any:
     return to_plain(item) if isinstance(item, Message) else item.plain() if hasattr(item, "plain") else item
-
-
-def _show_rich(items: Sequence[T], columns: Sequence[Column[T]], headers: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, show_header=headers, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column.header, no_wrap=True, overflow="ellipsis")
-    for item in items:
-        table.add_row(
-            *(Text(column.cell(item), style=column.style(item) if column.style else "") for column in columns)
-        )
-    rich_console().print(table)

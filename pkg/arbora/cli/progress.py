@@ -14,7 +14,7 @@ from arbora.cli.console import rich_console, say
 from arbora.v1 import workload_pb2 as pb
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
 
 class Progress:
@@ -54,15 +54,18 @@ class Progress:
                 if self._live is None:
                     say(f"workload/{workload.name} {part.path} {line[0]} {line[1]}".rstrip())
         if self._live is not None:
-            self._live.update(self._table())
+            self._live.update(self._drawn())
 
-    def _table(self) -> Table:
-        from rich.table import Table
+    def _drawn(self) -> Text:
+        """All lines; what doesn't fit is cut at their ends, so that the states stay readable."""
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-        for _ in range(4):
-            table.add_column(no_wrap=True, overflow="ellipsis")
-        for (name, path), (state, message, style) in sorted(self._lines.items()):
-            table.add_row(name, path, Text(state, style=style), message)
-        return table
+        rows = [(name, path, *line) for (name, path), line in sorted(self._lines.items())]
+        widths = [max(len(row[index]) for row in rows) for index in range(3)]
+        drawn = Text(no_wrap=True, overflow="ellipsis")
+        for name, path, state, message, style in rows:
+            drawn.append(f"{name:<{widths[0]}}  {path:<{widths[1]}}  ")
+            drawn.append(f"{state:<{widths[2]}}", style)
+            drawn.append(f"  {message}\n".rstrip(" "))
+        drawn.rstrip()
+        return drawn

@@ -1,4 +1,7 @@
-"""How the command line puts messages into words: states, ages, counts of GPUs, and their colours. Pure."""
+"""How the command line puts messages into words: states, ages, counts of GPUs, and their colours.
+
+Pure but for the present moment, which can be given.
+"""
 
 from __future__ import annotations
 
@@ -70,6 +73,13 @@ def until(time: Timestamp, now: datetime | None = None) -> str:
     """How long until then: `2m3s`, or `over`."""
     left = (time.ToDatetime(tzinfo=UTC) - (now or datetime.now(UTC))).total_seconds()
     return show_duration(float(int(left)) or left) if left > 0 else "over"
+
+
+def clock(time: Timestamp, now: datetime | None = None) -> str:
+    """Local time: `18:47:44` if it was today, else `Nov 22 18:47`."""
+    then = time.ToDatetime(tzinfo=UTC).astimezone()
+    today = (now or datetime.now(UTC)).astimezone().date()
+    return then.strftime("%H:%M:%S" if then.date() == today else "%b %d %H:%M")
 
 
 def moment(time: Timestamp) -> str:

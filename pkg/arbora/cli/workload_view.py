@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from arbora.cli import words
 from arbora.cli.labels import show_labels
-from arbora.cli.output import Column, Section
+from arbora.cli.lines import Column
+from arbora.cli.output import Section
 from arbora.errors import InvalidInput
 from arbora.manifests.objects import from_json, ref_of
 from arbora.v1 import workload_pb2 as pb
@@ -31,14 +32,14 @@ def state(workload: pb.Workload) -> str:
 
 
 COLUMNS: Sequence[Column[pb.Workload]] = (
-    Column("NAME", lambda w: w.name),
+    Column("NAME", lambda w: w.name, long=True),
     Column("STATE", state, style=lambda w: words.workload_style(w.state)),
     Column("MEMBERS", _members),
     Column("AGE", lambda w: words.age(w.created)),
     Column("GENERATION", lambda w: str(w.generation), wide=True),
     Column("UID", lambda w: w.uid, wide=True),
     Column("LABELS", lambda w: show_labels(w.labels) or "-", wide=True),
-    Column("MESSAGE", lambda w: w.message),
+    Column("MESSAGE", lambda w: w.message, long=True),
 )
 
 

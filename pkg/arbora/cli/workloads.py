@@ -74,7 +74,8 @@ async def watch_workloads(
     from contextlib import aclosing
 
     from arbora.cli.console import write
-    from arbora.cli.output import Lines, show_data
+    from arbora.cli.lines import Lines
+    from arbora.cli.output import show_data
     from arbora.cli.plain import to_plain
     from arbora.cli.workload_view import COLUMNS
 
@@ -96,8 +97,10 @@ async def watch_workloads(
                     write(f"{change.workload.name} is gone")
                 else:
                     lines.fit([change.workload])
-                    write(lines.line(change.workload))
+                    lines.print(change.workload)
             if change.synced and not synced:
                 synced = True
                 lines.fit(first)
-                write("\n".join([*lines.head(), *(lines.line(workload) for workload in first)]))
+                lines.print_header()
+                for workload in first:
+                    lines.print(workload)

@@ -90,6 +90,8 @@ def test_after_any_changes_the_account_is_that_of_the_current_nodes_and_pods(
             case "replace_pods", dict() as listed:
                 pods = dict(listed)
                 changed = ledger.replace_pods(listed)
+            case _:
+                raise AssertionError(what)
         expected = [
             gpus
             for name in sorted(shapes)

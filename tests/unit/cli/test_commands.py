@@ -288,7 +288,7 @@ def test_events_end_with_the_newest_and_are_limited(hub: FakeHub, arbora: Arbora
     for reason in ("One", "Two", "Three"):
         hub.add_event(reason, "member/a", "a sentence")
     table = ok(arbora("events", "--limit", "2", "--no-headers")).splitlines()
-    assert [line.split()[3] for line in table] == ["Two", "Three"]
+    assert [line.split()[2] for line in table] == ["Two", "Three"]
     assert [e["reason"] for e in json.loads(ok(arbora("events", "-o", "json")))["items"]] == [
         "One",
         "Two",
@@ -300,7 +300,7 @@ def test_the_audit_log_shows_who_did_what(hub: FakeHub, arbora: Arbora) -> None:
     entry = event_pb2.AuditEntry(actor="access/ana", action="EvictMember", subject="member/a", outcome="OK")
     entry.time.GetCurrentTime()
     hub.audit.append(entry)
-    assert rows(ok(arbora("audit", "--no-headers")))[0][2:] == ["access/ana", "EvictMember", "member/a", "OK"]
+    assert rows(ok(arbora("audit", "--no-headers")))[0][1:] == ["access/ana", "EvictMember", "member/a", "OK"]
 
 
 def test_access_is_written_to_a_file_only_the_owner_can_read(

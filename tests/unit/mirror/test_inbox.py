@@ -111,6 +111,14 @@ def test_what_a_snapshot_named_before_a_cut_does_not_count_after_it() -> None:
     assert applied.removed == ("a",)
 
 
+def test_after_a_snapshot_that_was_cut_a_stream_can_go_on_from_the_cursor() -> None:
+    inbox = holding(a=b"1")
+    inbox.apply(batch(0, 9, Record("b", 9, b"1"), snapshot="part"))
+    inbox.cut()
+    assert inbox.apply(batch(10, 11, Record("c", 11, b"1"))) == Applied(("c",), (), Cursor(7, 11))
+    assert dict(inbox.items) == {"a": b"1", "b": b"1", "c": b"1"}
+
+
 def test_repeats_within_and_after_a_snapshot_change_nothing() -> None:
     inbox = holding(old=b"1")
     first = batch(0, 1, Record("a", 1, b"1"), epoch=8, snapshot="part")

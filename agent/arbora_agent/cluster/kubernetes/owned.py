@@ -18,6 +18,8 @@ from arbora_agent.cluster.port import ANNOTATION_GENERATION, FIELD_MANAGER, LABE
 Key = tuple[str, str, str, str]
 """Group, kind, namespace, name."""
 GroupKind = tuple[str, str]
+MAX_GONE = 1024
+"""Deletions remembered; an answer to an apply is late by milliseconds."""
 
 
 def read_owned(body: Mapping[str, Any], gvk: Gvk) -> OwnedObject | None:
@@ -56,6 +58,7 @@ class OwnedObjects:
     def __init__(self) -> None:
         self._objects: dict[Key, OwnedObject] = {}
         self._by_workload: dict[str, set[Key]] = {}
+        self._gone: dict[Key, str] = {}
 
     def get(self, ref: ObjectRef) -> OwnedObject | None:
         """The object under this name in any version of its kind."""
@@ -74,6 +77,8 @@ class OwnedObjects:
         """Keep what was seen unless something newer is known; who is to be told: (reference, workload)."""
         key = _key(seen.ref)
         known = self._objects.get(key)
+        if is_older(seen.resource_version, self._gone.get(key, "")):
+            return []
         if known is not None:
             if known.resource_version == seen.resource_version and known.uid == seen.uid:
                 return []
@@ -84,6 +89,7 @@ class OwnedObjects:
             self._forget(key, known)
             told.append((known.ref, known.workload_uid))
         self._objects[key] = seen
+        self._gone.pop(key, None)
         self._by_workload.setdefault(seen.workload_uid, set()).add(key)
         return told
 
@@ -91,7 +97,10 @@ class OwnedObjects:
         """The object was deleted (or lost our label) at `resource_version`; who is to be told."""
         key = _key(ref)
         known = self._objects.get(key)
-        if known is None or is_older(resource_version, known.resource_version):
+        if known is not None and is_older(resource_version, known.resource_version):
+            return []
+        self._bury(key, resource_version)
+        if known is None:
             return []
         self._forget(key, known)
         return [(known.ref, known.workload_uid)]
@@ -111,6 +120,13 @@ class OwnedObjects:
         for key in [key for key in self._objects if key[:2] == kind and key not in named]:
             told += self.remove(self._objects[key].ref, resource_version)
         return told
+
+    def _bury(self, key: Key, resource_version: str) -> None:
+        """Remember a deletion: the answer to an apply may arrive after the news that its object is gone."""
+        if not is_older(resource_version, self._gone.get(key, "")):
+            self._gone[key] = resource_version
+        if len(self._gone) > MAX_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def _forget(self, key: Key, known: OwnedObject) -> None:
         del self._objects[key]

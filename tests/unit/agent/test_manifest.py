@@ -1,0 +1,163 @@
+"""The rendered installation: least rights, no way to smuggle anything in."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from arbora.errors import InvalidInput
+from arbora_agent.cluster.kubernetes.kinds import CONFIG_MAP
+from arbora_agent.manifest import APPLIED_KINDS, NAME, ManifestSettings, render
+
+TOKEN = "arb1.tokenid.hunter2.pin"
+
+
+def rendered(**changed: Any) -> list[dict[str, Any]]:
+    return render(ManifestSettings(**{"hub": "hub.example:7444", "join_token": TOKEN, **changed}))
+
+
+def rules(objects: list[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for each in objects:
+        for rule in each.get("rules", ()):
+            yield each["kind"], each["metadata"].get("namespace", ""), rule
+
+
+def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = [each for each in objects if each["kind"] == kind]
+    return found
+
+
+FULL = rendered(allow_tokens=("team/reader", "team/writer", "ml/trainer"), grants=("core/events", "x.io/gadgets"))
+
+
+def test_there_are_no_wildcards_and_no_rights_to_widen_rights() -> None:
+    for _, _, rule in rules(FULL):
+        for part in ("apiGroups", "resources", "verbs"):
+            assert "*" not in "".join(rule[part])
+        assert not {"escalate", "bind", "impersonate", "deletecollection", "update"} & set(rule["verbs"]) or (
+            rule["resources"] == ["secrets"] and rule["resourceNames"] == ["arbora-agent-identity"]
+        )
+        assert "rbac.authorization.k8s.io" not in rule["apiGroups"]
+
+
+def test_secrets_can_neither_be_listed_nor_watched() -> None:
+    for kind, namespace, rule in rules(FULL):
+        if "secrets" in rule["resources"]:
+            assert (kind, namespace) == ("Role", "arbora-system")
+            assert not {"list", "watch", "delete"} & set(rule["verbs"])
+            assert rule.get("resourceNames") == ["arbora-agent-identity"] or rule["verbs"] == ["create"]
+
+
+def test_nodes_are_only_read() -> None:
+    (verbs,) = [rule["verbs"] for _, _, rule in rules(FULL) if "nodes" in rule["resources"]]
+    assert sorted(verbs) == ["get", "list", "watch"]
+
+
+def test_tokens_are_minted_for_allowed_accounts_only() -> None:
+    minting = {
+        namespace: (kind, rule["resourceNames"], rule["verbs"])
+        for kind, namespace, rule in rules(FULL)
+        if "serviceaccounts/token" in rule["resources"]
+    }
+    assert minting == {
+        "team": ("Role", ["reader", "writer"], ["create"]),
+        "ml": ("Role", ["trainer"], ["create"]),
+    }
+    assert not [rule for _, _, rule in rules(rendered()) if "serviceaccounts/token" in rule["resources"]]
+    assert one(FULL, "ConfigMap")["data"]["allow-tokens"] == "ml/trainer team/reader team/writer"
+
+
+def test_workload_kinds_are_an_explicit_list_that_grants_extend() -> None:
+    def kinds(objects: list[dict[str, Any]]) -> set[tuple[str, str]]:
+        return {
+            (rule["apiGroups"][0], resource)
+            for kind, _, rule in rules(objects)
+            if kind == "ClusterRole" and "patch" in rule["verbs"]
+            for resource in rule["resources"]
+        }
+
+    assert kinds(FULL) - kinds(rendered()) == {("", "events"), ("x.io", "gadgets")}
+    assert ("apps", "deployments") in kinds(rendered())
+    assert ("", "secrets") not in kinds(rendered())
+
+
+def test_the_agents_own_record_is_the_one_that_the_adapter_writes() -> None:
+    assert APPLIED_KINDS == CONFIG_MAP
+    (rule,) = [rule for _, _, rule in rules(FULL) if rule.get("resourceNames") == [APPLIED_KINDS]]
+    assert rule["verbs"] == ["get", "patch"]
+
+
+def test_the_pod_runs_with_as_little_as_it_needs() -> None:
+    spec = one(FULL, "Deployment")["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+    assert "memory" in container["resources"]["limits"]
+    assert {"name": "state", "emptyDir": {"sizeLimit": "256Mi"}} in pod["volumes"]
+    assert pod["serviceAccountName"] == NAME
+
+
+def test_the_join_token_is_in_its_secret_and_nowhere_else() -> None:
+    settings = ManifestSettings(hub="hub.example:7444", join_token=TOKEN)
+    assert "hunter2" not in repr(settings)
+    for each in render(settings):
+        text = yaml.safe_dump(each)
+        assert "hunter2" not in text
+        assert (base64.b64encode(TOKEN.encode()).decode() in text) == (each["kind"] == "Secret")
+
+
+def test_another_configuration_makes_another_pod() -> None:
+    def mark(**changed: Any) -> str:
+        template = one(rendered(**changed), "Deployment")["spec"]["template"]
+        return str(template["metadata"]["annotations"]["arbora.dev/configuration"])
+
+    assert mark() == mark()
+    assert len({mark(), mark(hub="other.example:7444"), mark(name="edge-7"), mark(join_token="arb1.x")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("hub", "hub.example"),
+        ("hub", "hub.example:7444\n- evil"),
+        ("hub", "$(curl evil):1"),
+        ("hub", "https://hub.example:7444"),
+        ("join_token", ""),
+        ("join_token", 'x"\n  admin: true'),
+        ("join_token", "x; rm -rf /"),
+        ("image", "--privileged"),
+        ("image", "a b"),
+        ("image", "x\ny"),
+        ("name", "Edge_7"),
+        ("name", "--simulate"),
+        ("namespace", "../kube-system"),
+        ("allow_tokens", ("team",)),
+        ("allow_tokens", ("*/reader",)),
+        ("allow_tokens", ("team/*",)),
+        ("allow_tokens", ("team/a/b",)),
+        ("grants", ("*/*",)),
+        ("grants", ("apps/*",)),
+        ("grants", ("secrets",)),
+        ("grants", ("core/serviceaccounts/token",)),
+        ("grants", ("core/pods\n",)),
+    ],
+)
+def test_a_hostile_value_is_refused_and_named(setting: str, value: Any) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        rendered(**{setting: value})
+    assert refusal.value.field == setting
+
+
+def test_the_text_reads_back_as_the_same_objects() -> None:
+    assert list(yaml.safe_load_all(yaml.safe_dump_all(FULL))) == FULL
