@@ -1,7 +1,7 @@
 """The world around a cluster under test, and the means to wait for and to describe what happens in it.
 
-For: `cluster.py` beside this module (the contract) and the adapters' own tests. A `World` is what an adapter's tests
-implement; nothing here looks at how an adapter works.
+For: `cluster.py` beside this module (the contract) and the adapters' own tests. A `World` is what an
+adapter's tests implement; nothing here looks at how an adapter works.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What every adapter of the port `Store` does, as tests over a `Home`.
 
 For: the adapters' own test modules. Each of them derives a class from `StoreContract` and gives a fixture
-`home`: a place where a store can be opened, closed and opened again. The tests never look at how an adapter works.
+`home`: a place where a store can be opened, closed and opened again. The tests never look at how an adapter
+works.
 
     class TestSqliteStore(StoreContract):
         @pytest.fixture
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 import pytest
@@ -489,7 +491,7 @@ class StoreContract:
             return number
 
         answers = await asyncio.gather(
-            *(store.write(lambda tx, number=number: write(tx, number)) for number in range(50)),
+            *(store.write(partial(write, number=number)) for number in range(50)),
             return_exceptions=True,
         )
         for number, answer in enumerate(answers):
@@ -553,7 +555,7 @@ class StoreContract:
             await tx.settings.put(f"a{number}", b"x")
             await tx.settings.put(f"b{number}", b"x")
 
-        tasks = [asyncio.create_task(store.write(lambda tx, n=number: write(tx, n))) for number in range(40)]
+        tasks = [asyncio.create_task(store.write(partial(write, number=number))) for number in range(40)]
         for number, task in enumerate(tasks):
             if number % 2:
                 task.cancel()

@@ -99,6 +99,8 @@ class FakeHub:
         self.member_secret = "a-token-of-the-member"
         self.authority = [access_pb2.AuthorityKey(serial="a1", phase="active", pin="ab" * 32)]
         self.version = 0
+        self.watchers = 0
+        """Watches of events that have begun."""
 
     def __enter__(self) -> Self:
         now = datetime.now(UTC)
@@ -180,6 +182,11 @@ class FakeHub:
         """Until a client has made this call."""
         with self.changed:
             assert self.changed.wait_for(lambda: method in self.calls, 10), f"nobody called {method}"
+
+    def wait_for_watcher(self) -> None:
+        """Until somebody watches events: what happens from now on is seen."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.watchers, 10), "nobody watches events"
 
     def touch(self) -> None:
         """Something about the workloads changed."""

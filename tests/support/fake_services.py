@@ -222,7 +222,10 @@ class _Events(event_pb2_grpc.EventServiceServicer):
     def WatchEvents(self, request: Any, context: Any) -> Iterator[Any]:
         hub = self._hub
         context.add_callback(self._wake)
-        position = len(hub.events)
+        with hub.changed:
+            position = len(hub.events)
+            hub.watchers += 1
+            hub.changed.notify_all()
         while context.is_active():
             with hub.changed:
                 hub.changed.wait_for(lambda old=position: len(hub.events) > old or not context.is_active(), 15)

@@ -1,9 +1,9 @@
 """Makes the cluster what the assignments say, and reports how that goes: the shell around `progress.py`.
 
 An assignment's way: `desired` keeps its newest generation and queues the workload; a worker takes it, applies
-what is due class by class, reports, deletes what left the workload, reports again. From then on a change of any
-of its objects (told by the cluster's watches) queues the workload again: the status is looked at anew, drift is put
-right, and the report goes out if it differs from the last one.
+what is due class by class, reports, deletes what left the workload, reports again. From then on a change of
+any of its objects (told by the cluster's watches) queues the workload again: the status is looked at anew,
+drift is put right, and the report goes out if it differs from the last one.
 
 Rules kept here: one worker at a time per workload; a newer generation ends the work on an older one between two
 requests; nothing is concluded before the cluster's caches are filled (an empty cache looks like a deleted

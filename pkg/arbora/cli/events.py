@@ -58,7 +58,7 @@ async def _newest(hub: "HubClient", subject: str, limit: int) -> "list[event_pb2
 
 
 async def _follow(hub: "HubClient", subject: str, limit: int, view: View) -> None:
-    """The newest ones, then each new one. The watch is opened first, so nothing is missed in between."""
+    """The newest ones, then each new one. The watch is asked for before the list, so that the two overlap."""
     import asyncio
     from contextlib import aclosing
 

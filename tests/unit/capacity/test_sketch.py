@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from arbora.capacity.gpus import GpuClass, NodeGpus
 from arbora.capacity.sketch import EMPTY, SketchRow, merge, sketch
 from arbora.capacity.wire import class_from_wire, class_to_wire, sketch_from_wire, sketch_to_wire
 from arbora.errors import InvalidInput
 from arbora.v1 import member_pb2 as pb
-from hypothesis import given
-from hypothesis import strategies as st
 
 H100 = GpuClass("nvidia", "H100")
 A100 = GpuClass("nvidia", "A100")

@@ -77,6 +77,7 @@ def test_events_are_shown_from_the_newest_on_and_none_twice(hub: FakeHub, arbora
         assert watch.line()[0] == "TIME"
         assert watch.line()[2] == "One"
         assert watch.line()[2] == "Two"
+        hub.wait_for_watcher()
         hub.add_event("Three", "member/a", "a sentence")
         assert watch.line()[2:] == ["Three", "member/a", "a", "sentence"]
         hub.add_event("Four", "member/a")

@@ -182,11 +182,9 @@ async def test_events_are_listed_newest_first_and_watched_as_they_happen(hub: Fa
     assert [event.reason async for event in client.events.list("member/a")] == ["Three", "Two", "One"]
     async with aclosing(client.events.watch()) as changes:
         following = asyncio.ensure_future(anext(changes))
-        await asyncio.to_thread(hub.wait_for_call, "WatchEvents")
-        while not following.done():  # the service takes its position a moment after the call arrives
-            hub.add_event("Four")
-            await asyncio.wait({following}, timeout=0.05)
-        assert following.result().event.reason == "Four"
+        await asyncio.to_thread(hub.wait_for_watcher)
+        hub.add_event("Four")
+        assert (await following).event.reason == "Four"
 
 
 async def test_access_and_join_tokens_are_made_listed_and_revoked(hub: FakeHub, client: HubClient) -> None:

@@ -18,7 +18,8 @@ from arbora.mirror.records import Batch, Cursor, record_bytes
 KEYS = st.sampled_from(["a", "b", "c", "d", "e"])
 PADDING = st.sampled_from([0, 0, 0, 10, 60, 150])
 LIMITS = st.sampled_from([30, 45, 100, 1000])
-RECONNECT = st.sampled_from([True, True, True, False])
+RECONNECT = st.sampled_from([-1, 0, 1, 1, 2])
+"""How many small batches a new stream brings at once; -1: no new stream yet."""
 SELDOM = st.sampled_from([False, False, False, True])
 """Whether a great disturbance happens; else traffic flows for a while, so that there is something to disturb."""
 LIMIT = 64
@@ -91,7 +92,7 @@ class OneLane(RuleBasedStateMachine):
         reconnect=RECONNECT,
     )
     def restart_the_sender(
-        self, dropped: set[str], changed: set[str], order: list[str], seldom: bool, reconnect: bool
+        self, dropped: set[str], changed: set[str], order: list[str], seldom: bool, reconnect: int
     ) -> None:
         if not seldom:
             return self.flow()
@@ -110,8 +111,7 @@ class OneLane(RuleBasedStateMachine):
                 else:
                     self.outbox.put(key, durable[key])
                     self.truth[key] = (durable[key], False)
-        if reconnect:
-            self.connect()
+        self.reconnect(reconnect)
 
     # The way down.
 
@@ -147,15 +147,17 @@ class OneLane(RuleBasedStateMachine):
         self.acks.append(applied.ack)
 
     @precondition(lambda self: self.wire)
-    @rule(index=st.integers(0, 30), seldom=SELDOM)
-    def lose(self, index: int, seldom: bool) -> None:
+    @rule(index=st.integers(0, 30), count=st.integers(0, 4), seldom=SELDOM)
+    def lose(self, index: int, count: int, seldom: bool) -> None:
         if not seldom:
             return
+        self.send(30, count)
         index %= len(self.wire)
         batch = self.wire[index]
         if isinstance(batch, Batch):
             self.wire[index] = batch.upto
             self.disturbed = True
+        self.deliver(count)
 
     # The way up.
 
@@ -192,13 +194,12 @@ class OneLane(RuleBasedStateMachine):
         self.hello = self.inbox.cursor
 
     @precondition(lambda self: self.up)
-    @rule(reconnect=RECONNECT, seldom=SELDOM)
-    def cut(self, reconnect: bool, seldom: bool) -> None:
+    @rule(reconnect=RECONNECT, seldom=st.booleans())
+    def cut(self, reconnect: int, seldom: bool) -> None:
         if not seldom:
             return self.flow()
         self.cut_the_stream()
-        if reconnect:
-            self.connect()
+        self.reconnect(reconnect)
 
     # The receiver's owner.
 
@@ -207,15 +208,14 @@ class OneLane(RuleBasedStateMachine):
         self.saved = [*self.saved[-2:], (dict(self.inbox.items), self.inbox.cursor)]
 
     @rule(index=st.integers(-1, 2), reconnect=RECONNECT, seldom=SELDOM)
-    def restart_the_receiver(self, index: int, reconnect: bool, seldom: bool) -> None:
+    def restart_the_receiver(self, index: int, reconnect: int, seldom: bool) -> None:
         if not seldom:
             return self.flow()
         self.cut_the_stream()
         self.hello = None
         self.seen = {}
         self.inbox = Inbox(*self.saved[index]) if 0 <= index < len(self.saved) else Inbox()
-        if reconnect:
-            self.connect()
+        self.reconnect(reconnect)
 
     @rule(key=KEYS)
     def discard_what_was_consumed(self, key: str) -> None:
@@ -246,6 +246,12 @@ class OneLane(RuleBasedStateMachine):
             self.deliver(4)
             while self.acks:
                 self.deliver_an_ack(0)
+
+    def reconnect(self, count: int) -> None:
+        if count >= 0:
+            self.connect()
+            self.send(30, count)
+            self.deliver(count)
 
     def cut_the_stream(self) -> None:
         self.up = False

@@ -145,12 +145,12 @@ async def test_if_the_writer_is_cancelled_nobody_waits_forever(connection: Unrel
         await asyncio.Event().wait()
 
     running = asyncio.create_task(writer.run())
-    waiting = [asyncio.ensure_future(writer.write(endless))]
+    first = asyncio.ensure_future(writer.write(endless))
     await begun.wait()
-    waiting.append(asyncio.ensure_future(writer.write(put("k"))))
+    second = asyncio.ensure_future(writer.write(put("k")))
     await asyncio.sleep(0)
     running.cancel()
-    answers = await asyncio.gather(running, *waiting, return_exceptions=True)
+    answers = await asyncio.gather(running, first, second, return_exceptions=True)
     assert [type(answer) for answer in answers] == [asyncio.CancelledError] * 3
     with pytest.raises(StorageFailed, match="closed"):
         await writer.write(put("late"))

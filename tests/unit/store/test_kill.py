@@ -36,27 +36,33 @@ async def acknowledged_until_killed(path: Path, prefix: str, after: int) -> list
     return [line[4:-1].decode() for line in lines if line.startswith(b"ack ") and line.endswith(b"\n")]
 
 
+async def stored(path: Path) -> set[str]:
+    """The ids of the children that are there. Opening checks that the file is sound."""
+    store = await open_store(path)
+
+    async def read(tx: ReadTx) -> set[str]:
+        return {row.name for row in await tx.children.list()}
+
+    names = await store.read(read)
+    await store.close()
+    return names
+
+
 @pytest.mark.faults
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(1, 6))
 async def test_every_acknowledged_write_survives_a_kill(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "hub.db"
     chance = random.Random(seed)
-    acknowledged: list[str] = []
-    for kill in range(5):
-        after = 1 if kill == 0 else chance.randrange(2, 400)  # the first: while the schema is made, or before
-        acknowledged += await acknowledged_until_killed(path, f"r{kill}", after)
-        store = await open_store(path)  # checks that the file is sound
-
-        async def read(tx: ReadTx) -> tuple[set[str], list[str]]:
-            names = {row.name for row in await tx.children.list()}
-            return names, [name for name in acknowledged if await tx.settings.get(name) is None]
-
-        names, missing = await store.read(read)
-        await store.close()
-        assert set(acknowledged) <= names
-        assert missing == []
+    acknowledged: set[str] = set()
+    for kill in range(2):
+        # 1: before there is a schema, or while it is made
+        after = chance.choice((1, chance.randrange(2, 20), chance.randrange(20, 400)))
+        said = await acknowledged_until_killed(path, f"r{kill}", after)
+        assert len(said) >= after - 2, "all but two lines are acknowledgements"
+        acknowledged.update(said)
+        names = await stored(path)
+        assert acknowledged <= names
         with closing(sqlite3.connect(path)) as connection:
-            halves = {row[0] for row in connection.execute("SELECT key FROM settings")}
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert halves == names
-    assert len(acknowledged) > 100
+            # each write is a child and a setting: none is there by halves
+            assert {row[0] for row in connection.execute("SELECT key FROM settings")} == names

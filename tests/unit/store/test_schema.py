@@ -109,7 +109,7 @@ async def test_a_url_and_a_path_open_the_same_store(tmp_path: Path) -> None:
 async def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
     path = tmp_path / "50% of #hub?x=1 é.db"
     await (await open_store(path)).close()
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.is_file()
 
 
 @pytest.mark.parametrize("target", ["", ":memory:", "sqlite://", "postgresql://h/db", "mysql+x://h/db", "://"])

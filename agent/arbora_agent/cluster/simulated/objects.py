@@ -88,8 +88,8 @@ class ObjectStore:
     def apply(self, manifest: Mapping[str, Any], workload_uid: str, generation: int, stamp: str) -> Key:
         """Server-side apply for a workload, conflicts taken over. Raises ObjectRejected."""
         ref = self.locate(manifest)
-        admission.check(ref, manifest)
         desired = merging.fields_of(manifest)
+        admission.check(ref, desired)
         metadata = desired["metadata"]
         metadata["name"] = ref.name
         if ref.namespace:
