@@ -6,10 +6,12 @@ migrate: it costs more than 10 MB.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import structlog
@@ -40,14 +42,14 @@ def prepare(path: Path) -> None:
             f"SQLite {sqlite3.sqlite_version} is too old",
             hint="Use a Python that is built with SQLite 3.35 or newer.",
         )
-    _make_file(path)
     try:
-        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
-            _check(connection, path)
-            revision = _revision(connection, path)
-        if revision != HEAD:
-            _migrate(path)
-            log.info("schema migrated", before=revision or "none", now=HEAD)
+        with _alone(path):
+            with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+                _check(connection, path)
+                revision = _revision(connection, path)
+            if revision != HEAD:
+                _migrate(path)
+                log.info("schema migrated", before=revision or "none", now=HEAD)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
             raise InvalidInput(
@@ -60,22 +62,49 @@ def prepare(path: Path) -> None:
         raise ours from error
 
 
-def _make_file(path: Path) -> None:
-    """The file readable by its owner alone; what SQLite puts beside it gets the same mode."""
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Make the file where there is none, and keep others that prepare it out meanwhile.
+
+    The lock is on the directory and ends with this process: SQLite does not wait for others when it switches
+    to the write-ahead log. A file that exists is not opened here, because closing it would end the
+    locks that SQLite holds on it for this process.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(handle, 0o600)
-        finally:
-            os.close(handle)
-        mode = path.parent.stat().st_mode & 0o777
+        _make_directory(path.parent)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise StorageFailed(
-            f"{path} can't be used: {error.strerror}", hint="Check free space, owner and mode of its directory."
-        ) from error
+        raise _unusable(path, error) from error
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            _make_file(path)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        yield
+    finally:
+        os.close(directory)
+
+
+def _make_directory(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mode = directory.stat().st_mode & 0o777
     if mode & 0o077:
-        log.warning("the store's directory is open to others", directory=str(path.parent), mode=f"{mode:04o}")
+        log.warning("the store's directory is open to others", directory=str(directory), mode=f"{mode:04o}")
+
+
+def _make_file(path: Path) -> None:
+    """Readable by its owner alone; what SQLite puts beside it gets the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        path.chmod(0o600)
+
+
+def _unusable(path: Path, error: OSError) -> StorageFailed:
+    return StorageFailed(
+        f"{path} can't be used: {error.strerror}", hint="Check free space, owner and mode of its directory."
+    )
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

@@ -29,7 +29,7 @@ from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.port import ReadTx, Store, WriteTx
 from arbora_hub.store.rows import AssignmentRow, WorkloadRow
 from arbora_hub.workloads.bind import Binding, bind
-from arbora_hub.workloads.record import Bound, WorkloadRecord
+from arbora_hub.workloads.record import Bound, WorkloadRecord, restored
 from arbora_hub.workloads.spec import check_labels, check_workload_name, read_manifests, read_placement
 
 log = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ class Workloads:
 
         rows, assignments = await self._store.read(read)
         for row in rows:
-            record = _restored(row, self._inventory)
+            record = restored(row, self._inventory.own_path)
             self._by_name[row.name] = self._by_uid[row.uid] = record
         for part in assignments:
             owner = self._by_uid.get(part.uid)
@@ -394,13 +394,3 @@ class Workloads:
 def _candidate(child: Child) -> Candidate:
     row = child.row
     return Candidate(row.name, row.labels, row.taints, row.cordoned, child.liveness is Liveness.LOST)
-
-
-def _restored(row: WorkloadRow, inventory: Inventory) -> WorkloadRecord:
-    placement = pb.Placement.FromString(row.placement)
-    return WorkloadRecord(
-        row=row,
-        placement=placement,
-        wish=read_placement(placement, inventory.own_path),
-        manifests=tuple(pb.WorkloadSpec.FromString(row.manifests).manifests),
-    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from arbora.identity.names import Path
 from arbora.v1 import workload_pb2 as pb
 from arbora.workloads.model import AssignmentStatus, State, roll_up
 from arbora_hub.placement.choose import Choice, Wish
 from arbora_hub.store.rows import WorkloadRow
+from arbora_hub.workloads.spec import read_placement
 
 
 @dataclass(slots=True)
@@ -62,3 +64,14 @@ class WorkloadRecord:
             if part.status is not None and part.status.state is State.DEGRADED and part.status.message
         ]
         return "; ".join(troubled[:3]) if troubled else self.choice.sentence
+
+
+def restored(row: WorkloadRow, own_path: Path) -> WorkloadRecord:
+    """A workload as the store knows it, with no parts yet."""
+    placement = pb.Placement.FromString(row.placement)
+    return WorkloadRecord(
+        row=row,
+        placement=placement,
+        wish=read_placement(placement, own_path),
+        manifests=tuple(pb.WorkloadSpec.FromString(row.manifests).manifests),
+    )

@@ -42,8 +42,8 @@ AUTHORITY_HEADERS = ("PHASE", "SERIAL", "EXPIRES IN", "PIN")
 
 
 def authority_rows(keys: Sequence[pb.AuthorityKey]) -> list[Sequence[str]]:
-    """One row for each CA."""
-    return [(key.phase, key.serial, words.until(key.not_after), key.pin) for key in keys]
+    """One row for each CA; the whole pin is in -o json."""
+    return [(key.phase, key.serial, words.until(key.not_after), f"{key.pin[:16]}…") for key in keys]
 
 
 def describe_access(access: pb.Access) -> list[Section]:

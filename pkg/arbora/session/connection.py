@@ -35,6 +35,15 @@ SILENT_INTERVALS = 5.0
 """Heartbeat intervals without a word after which the hub counts as gone; it speaks every second one."""
 
 
+_GOODBYE = session_pb2.Up(
+    goodbye=session_pb2.Goodbye(reason=enrollment_pb2.REFUSAL_NONE, message="the child stops")
+)
+
+
+class _Left(Exception):
+    """The last word is said; unwinds the writer."""
+
+
 @dataclass(frozen=True, slots=True)
 class End:
     """How a session ended."""
@@ -57,6 +66,7 @@ class Connection:
         self._on_applied = on_applied
         self._writer = Writer(exchange, self._send, MAX_FRAME_BYTES)
         self._heard = 0.0
+        self._leaving = False
         self.welcome = session_pb2.Welcome()
 
     async def open(self, hello: session_pb2.Hello) -> session_pb2.Welcome:
@@ -115,16 +125,10 @@ class Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def goodbye(self) -> None:
-        """End on purpose: the hub then knows that we did not vanish. Only after `run` has ended."""
-        message = session_pb2.Goodbye(reason=enrollment_pb2.REFUSAL_NONE, message="the child stops")
-        try:
-            async with asyncio.timeout(1.0):
-                await self._call.write(session_pb2.Up(goodbye=message))
-                await self._call.done_writing()
-        except Exception as error:  # noqa: BLE001 - a last word may be lost, and grpc has many ways to say so
-            log.debug("goodbye not delivered", error=str(error))
-        self.close()
+    def leave(self) -> None:
+        """End on purpose: the writer says goodbye, so that the hub knows that we did not vanish; `run` ends."""
+        self._leaving = True
+        self._writer.beat()
 
     def close(self) -> None:
         """Cut the stream."""
@@ -132,6 +136,10 @@ class Connection:
 
     async def _send(self, frame: Frame | None) -> None:
         await self._call.write(frames.up(frame))
+        if self._leaving:
+            await self._call.write(_GOODBYE)
+            await self._call.done_writing()
+            raise _Left
 
     async def _write(self) -> End:
         try:
@@ -142,6 +150,8 @@ class Connection:
             return End("the stream was cut")
         except DeadlineExceeded as error:
             return End(str(error))
+        except _Left:
+            return End("we left")
         raise AssertionError("the writer ends only by an error")
 
     async def _read(self) -> End:

@@ -34,6 +34,8 @@ from arbora.version import PROTOCOL_VERSIONS, __version__
 
 log = structlog.get_logger(__name__)
 
+LEAVE_SECONDS = 1.0
+"""How long a child that stops tries to say goodbye."""
 EXPLAIN_AFTER = 3
 """Failed attempts in a row before the join port is asked why, and then every tenth."""
 
@@ -198,9 +200,8 @@ class Link:
                 running = asyncio.create_task(connection.run(), name="connection")
                 renewing = asyncio.create_task(self._renew_when_due(channel), name="renewal")
         except asyncio.CancelledError:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await connection.goodbye()
+            connection.leave()
+            await asyncio.wait((running,), timeout=LEAVE_SECONDS)
             raise
         finally:
             connection.close()

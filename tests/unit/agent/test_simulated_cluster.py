@@ -127,7 +127,7 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return manifest
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(damaged())
 def test_malformed_input_is_a_refusal_and_never_breaks_the_cluster(manifest: dict[str, Any]) -> None:
     sim = simulation()

@@ -11,9 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from arbora.capacity.pod import is_gpu
+from arbora.capacity.quantity import parse
+from arbora.errors import InvalidInput
 from arbora.manifests.objects import ObjectRef
 from arbora_agent.cluster.port import ObjectRejected
-from arbora_agent.cluster.simulated.pods import GPU_DOMAINS, SECONDS_ANNOTATION, template_of
+from arbora_agent.cluster.simulated.pods import SECONDS_ANNOTATION, template_of
 
 MAX_PODS = 10_000
 """Pods that one object may ask for."""
@@ -163,6 +166,8 @@ def _check_pods(ref: ObjectRef, body: Mapping[str, Any]) -> None:
                 if not container.get(field):
                     raise _required(ref, f"{where}.{field}")
             _check_resources(ref, where, container)
+    _check_resources(ref, path, pod)
+    _check_quantities(ref, f"{path}.overhead", _mapping(ref, pod, "overhead", f"{path}."))
     for holder, prefix in ((body, ""), (template, path.removesuffix(".spec") + ".")):
         annotations = _mapping(
             ref, _mapping(ref, holder, "metadata", prefix), "annotations", f"{prefix}metadata."
@@ -174,12 +179,23 @@ def _check_pods(ref: ObjectRef, body: Mapping[str, Any]) -> None:
             )
 
 
-def _check_resources(ref: ObjectRef, where: str, container: Mapping[str, Any]) -> None:
-    resources = _mapping(ref, container, "resources", f"{where}.")
+def _check_resources(ref: ObjectRef, where: str, holder: Mapping[str, Any]) -> None:
+    resources = _mapping(ref, holder, "resources", f"{where}.")
     for part in ("limits", "requests"):
-        for name, quantity in _mapping(ref, resources, part, f"{where}.resources.").items():
-            if name.partition("/")[0] in GPU_DOMAINS and not re.fullmatch(r"\d{1,6}", str(quantity)):
-                raise _invalid(ref, f"{where}.resources.{part}[{name}]", quantity, "must be an integer")
+        quantities = _mapping(ref, resources, part, f"{where}.resources.")
+        _check_quantities(ref, f"{where}.resources.{part}", quantities)
+
+
+def _check_quantities(ref: ObjectRef, where: str, quantities: Mapping[str, Any]) -> None:
+    for name, quantity in quantities.items():
+        if not isinstance(quantity, (str, int, float)):
+            raise _invalid(ref, f"{where}[{name}]", quantity, "must be a quantity")
+        try:
+            parse(quantity)
+        except InvalidInput as error:
+            raise _invalid(ref, f"{where}[{name}]", quantity, error.message) from error
+        if is_gpu(name) and not re.fullmatch(r"\d{1,6}", str(quantity)):
+            raise _invalid(ref, f"{where}[{name}]", quantity, "must be an integer")
 
 
 def _check_definition(ref: ObjectRef, spec: Mapping[str, Any]) -> None:

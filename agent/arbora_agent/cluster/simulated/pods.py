@@ -7,20 +7,19 @@ Only GPUs are counted: CPU and memory of a simulated node never run out.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from arbora.capacity.pod import is_gpu, pod_requests
+from arbora.capacity.quantity import ceiling
 from arbora_agent.cluster.simulated.fleet import GPU_RESOURCE, SimulatedNode
 
 SECONDS_ANNOTATION = "arbora.dev/simulated-seconds"
 """On a Job, a Pod or a pod template: how long a pod runs before it succeeds."""
 DEFAULT_SECONDS = 5.0
 """How long a Job's pod runs without that annotation."""
-GPU_DOMAINS = frozenset({"nvidia.com", "amd.com", "gpu.intel.com"})
-"""Resources under these domains are GPUs; other vendors' are asked for in vain here."""
 
 _OWNING = frozenset({"Job", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
 
@@ -106,19 +105,8 @@ def pod_template(kind: str, body: Mapping[str, Any]) -> PodTemplate | None:
 
 
 def gpu_request(spec: Mapping[str, Any]) -> dict[str, int]:
-    """Devices that a pod asks for: max(all containers and sidecars, the init containers' running maximum)."""
-    together = Counter[str]()
-    for container in spec.get("containers", []):
-        together.update(_container_gpus(container))
-    sidecars, peak = Counter[str](), Counter[str]()
-    for container in spec.get("initContainers", []):
-        asked = _container_gpus(container)
-        if container.get("restartPolicy") == "Always":
-            sidecars.update(asked)
-            peak |= sidecars
-        else:
-            peak |= asked + sidecars
-    return {name: count for name, count in ((together + sidecars) | peak).items() if count}
+    """Devices that a pod asks for, by resource name. Raises InvalidInput for a malformed quantity."""
+    return {name: ceiling(amount) for name, amount in pod_requests(spec).items() if amount > 0 and is_gpu(name)}
 
 
 def place(nodes: Iterable[SimulatedNode], pods: Sequence[SimulatedPod]) -> dict[int, str]:
@@ -161,12 +149,6 @@ def _choose(nodes: Iterable[SimulatedNode], free: Mapping[str, int], template: P
         and (count == 0 or free[node.name] >= count)
     ]
     return min(fitting, key=lambda node: (free[node.name], node.name)).name if fitting else ""
-
-
-def _container_gpus(container: Mapping[str, Any]) -> Counter[str]:
-    resources = container.get("resources", {})
-    asked = {**resources.get("limits", {}), **resources.get("requests", {})}
-    return Counter({name: int(count) for name, count in asked.items() if name.partition("/")[0] in GPU_DOMAINS})
 
 
 def _annotation(holder: Mapping[str, Any]) -> str:
