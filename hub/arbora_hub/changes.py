@@ -7,7 +7,7 @@ per key, and never delays another subscriber.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 
 
@@ -25,7 +25,7 @@ class Subscription:
         self._keys[key] = None
         self._wake.set()
 
-    async def batches(self) -> AsyncIterator[tuple[str, ...]]:
+    async def batches(self) -> AsyncGenerator[tuple[str, ...], None]:
         """Keys in the order in which they first changed, as soon as there are any; endless."""
         while True:
             await self._wake.wait()

@@ -40,6 +40,8 @@ class EventService(event_pb2_grpc.EventServiceServicer):
         """See event.proto."""
         subject = request.subject
         with self._journal.watch() as watcher:
+            # Tells the client that nothing is missed from now on.
+            await context.send_initial_metadata(())
             while True:
                 row, skipped = await watcher.take()
                 if not subject or row.subject == subject or row.subject.startswith(f"{subject}/"):

@@ -72,10 +72,10 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
     async def LabelMember(self, request: pb.LabelMemberRequest, context: Context) -> pb.LabelMemberResponse:
         """See member.proto."""
         child = self._inventory.resolve(request.path)
-        additions = check_labels(dict(request.set), "set")
+        additions = check_labels(dict(request.set), "labels")
         both = sorted(additions.keys() & set(request.remove))
         if both:
-            raise InvalidInput(f"sets and removes {both[0]} at once", field="set")
+            raise InvalidInput(f"sets and removes {both[0]} at once", field="labels")
 
         def change(row: ChildRow) -> ChildRow:
             labels = {**row.labels, **additions}

@@ -6,6 +6,7 @@ migrate: it costs more than 10 MB.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -98,6 +99,8 @@ def _make_file(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
         path.chmod(0o600)
 
 

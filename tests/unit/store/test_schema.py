@@ -181,6 +181,13 @@ async def test_a_directory_that_can_not_be_is_refused(tmp_path: Path) -> None:
     assert "directory" in caught.value.hint
 
 
+async def test_a_directory_in_the_place_of_the_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "hub.db").mkdir(mode=0o755)
+    with pytest.raises(StorageFailed, match="directory"):
+        await open_store(tmp_path / "hub.db")
+    assert (tmp_path / "hub.db").stat().st_mode & 0o777 == 0o755
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
 async def test_a_directory_without_leave_to_write_is_refused(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)

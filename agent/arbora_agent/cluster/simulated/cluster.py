@@ -178,7 +178,7 @@ class SimulatedCluster:
             return
         if self._missed:
             self._missed = False
-            for key in dict.fromkeys((*self._owned, *self.simulation.keys())):
+            for key in dict.fromkeys((*self._owned, *self.simulation.places())):
                 self._refresh(key)
         self._refresh_capacity()
         self._synced.set()

@@ -100,7 +100,7 @@ class Simulation:
         """The reference of an object that exists."""
         return self._store.ref(key)
 
-    def keys(self) -> Sequence[Key]:
+    def places(self) -> Sequence[Key]:
         """Where there are objects."""
         return tuple(self._store.places())
 
