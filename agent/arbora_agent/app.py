@@ -41,6 +41,8 @@ from arbora_agent.workloads.reconciler import Reconciler, Severity
 
 log = structlog.get_logger(__name__)
 
+EVENT_SLOTS = 500
+"""Events that wait for the hub at most."""
 SEVERITIES = {"normal": event_pb2.SEVERITY_NORMAL, "warning": event_pb2.SEVERITY_WARNING}
 
 
@@ -226,7 +228,8 @@ class Agent:
         event = event_pb2.Event(
             severity=SEVERITIES[severity], reason=reason, subject=subject, message=message[:1000]
         )
-        self._events += 1
+        # Slots that are used again: while the hub is away, only the newest events wait for it.
+        self._events = (self._events + 1) % EVENT_SLOTS
         self.link.put(f"event/{self._events}", event.SerializeToString(), volatile=True)
 
 

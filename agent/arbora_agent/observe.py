@@ -25,6 +25,7 @@ class CapacityReport:
         self._coalesce = coalesce_seconds
         self._changed = asyncio.Event()
         self._keys: frozenset[str] = frozenset()
+        self._synced = False
 
     def changed(self) -> None:
         """Free GPUs or facts have changed."""
@@ -32,17 +33,27 @@ class CapacityReport:
 
     async def run(self) -> None:
         """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._until_synced())
+            while True:
+                self._changed.clear()
+                self.report()
+                await self._changed.wait()
+                await asyncio.sleep(self._coalesce)
+
+    async def _until_synced(self) -> None:
+        """An API server that does not answer must not keep the hub from hearing that."""
         await self._cluster.synced()
-        while True:
-            self._changed.clear()
-            self.report()
-            await self._changed.wait()
-            await asyncio.sleep(self._coalesce)
+        self._synced = True
+        self.report()
 
     def report(self) -> None:
         """Set the records now."""
         facts = self._cluster.facts()
         self._link.put("status", status_of(facts).SerializeToString(deterministic=True))
+        if not self._synced:
+            # Half a cache is no answer: the hub goes on with what it last heard.
+            return
         keys = set()
         for gpu_class, row in sketch(self._cluster.gpus(), self._cluster.pending_gpus()).items():
             key = f"sketch/{gpu_class.key}"
