@@ -59,6 +59,7 @@ from arbora_hub.enrollment.service import EnrollmentService, RenewalService
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Terms
 from arbora_hub.journal import Journal
+from arbora_hub.lock import lock_directory
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.sessions.service import SessionService
 from arbora_hub.sessions.tell import EventListener, SettingsTeller
@@ -112,6 +113,13 @@ async def serve(settings: HubSettings, stop: asyncio.Event, started: Callable[[H
 async def open_hub(settings: HubSettings) -> AsyncIterator[Hub]:
     """A hub that serves while the block lasts; then it drains, saves and closes."""
     policy.check_complete(_methods())
+    with lock_directory(settings.data_dir):
+        async with _running(settings) as hub:
+            yield hub
+
+
+@asynccontextmanager
+async def _running(settings: HubSettings) -> AsyncIterator[Hub]:
     store = await open_store(settings.data_dir / DATABASE)
     try:
         hub = await _build(settings, store)
