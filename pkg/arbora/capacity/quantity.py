@@ -31,11 +31,19 @@ MAX_CHARACTERS = 64
 """Longer texts are refused; the API server's own numbers have at most a third of that."""
 
 
-@lru_cache(maxsize=2048)
-def parse(text: str | int | float) -> Fraction:
+def parse(text: object) -> Fraction:
     """The exact value of a quantity, in its base unit (cores, bytes, devices). Raises InvalidInput."""
     # YAML gives plain numbers as int or float; a float's shortest text is what was written.
-    written = str(text)
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise InvalidInput(
+            f"a quantity is a text or a number, not a {type(text).__name__}",
+            hint="Use a number such as 500m, 2, 1.5Gi or 1e3.",
+        )
+    return _parse(str(text))
+
+
+@lru_cache(maxsize=2048)
+def _parse(written: str) -> Fraction:
     match = _FORM.fullmatch(written) if len(written) <= MAX_CHARACTERS else None
     if match is None:
         raise InvalidInput(

@@ -75,3 +75,9 @@ def test_what_is_asked_rounds_up_and_what_is_free_rounds_down(value: Fraction) -
     for unit in (1, MILLI, MEBI):
         assert floor(value, unit) * unit <= value <= ceiling(value, unit) * unit
         assert ceiling(value, unit) - floor(value, unit) in (0, 1)
+
+
+@pytest.mark.parametrize("value", [[], {}, None, True, b"1"])
+def test_what_is_neither_text_nor_number_is_refused_and_never_crashes(value: object) -> None:
+    with pytest.raises(InvalidInput, match="not a "):
+        parse(value)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from arbora.client.workloads import request_of
 from arbora.identity.names import Path as TreePath
 from arbora.manifests import documents
-from arbora.manifests.objects import to_json
-from arbora.v1 import workload_pb2
 from arbora_hub.workloads.spec import check_labels, check_workload_name, read_manifests, read_placement
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "deploy" / "examples").glob("*.yaml"))
@@ -33,13 +32,12 @@ def test_an_example_is_one_workload_and_nothing_else(path: Path) -> None:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_a_hub_takes_an_example(path: Path) -> None:
-    workload = read(path)
-    check_workload_name(workload.name)
-    check_labels(dict(workload.labels), "metadata.labels")
-    placement = workload_pb2.Placement(members=workload.placement.members)
-    read_placement(placement, TreePath())
-    taken = read_manifests([to_json(manifest) for manifest in workload.manifests])
-    assert len(taken) == len(workload.manifests)
+    request = request_of(read(path))
+    check_workload_name(request.name)
+    check_labels(dict(request.labels), "metadata.labels")
+    wish = read_placement(request.spec.placement, TreePath())
+    assert wish.members or wish.selector is not None
+    assert read_manifests(list(request.spec.manifests))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
