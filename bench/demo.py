@@ -3,7 +3,8 @@
     python -m bench.demo                          three simulated members, no cluster needed
     python -m bench.demo --kubeconfigs "a b"      the same on real clusters
 
-Exit code 0 when every step held; nothing is left running, and nothing is left in the clusters.
+Exit code 0 when every step held; nothing is left running. What is left in a real cluster is the ConfigMap in
+arbora-system in which an agent keeps the kinds it ever applied.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -57,6 +58,8 @@ class Workloads:
         self._clock = clock
         self._by_name: dict[str, WorkloadRecord] = {}
         self._by_uid: dict[str, WorkloadRecord] = {}
+        self._parts: Counter[str] = Counter()
+        """How many workloads have a part on each child."""
         self._writing = asyncio.Lock()
         self._woken: dict[str, None] = {}
         self._wake = asyncio.Event()
@@ -84,6 +87,7 @@ class Workloads:
             if part.status:
                 bound.status = wire.status_from_wire(pb.AssignmentStatus.FromString(part.status))
             owner.bound[part.child] = bound
+            self._parts[part.child] += 1
             self._send(owner, child, bound)
         for record in self._by_name.values():
             record.choice = self._choose(record)
@@ -107,7 +111,7 @@ class Workloads:
 
     def count_on(self, child: str) -> int:
         """Workloads that have a part on a child."""
-        return sum(1 for record in self._by_name.values() if child in record.bound)
+        return self._parts[child]
 
     # what clients do
 
@@ -346,6 +350,7 @@ class Workloads:
         await self._store.write(write)
         for part in parts:
             before = record.bound.get(part.child)
+            self._parts[part.child] += before is None
             record.bound[part.child] = Bound(
                 part.generation, part.withdrawn, before.status if before is not None else None
             )
@@ -380,7 +385,7 @@ class Workloads:
 
         await self._store.write(write)
         for name in names:
-            record.bound.pop(name, None)
+            self._parts[name] -= record.bound.pop(name, None) is not None
             child = self._inventory.find(name)
             if child is not None:
                 self._sessions.delete(child, f"assignment/{row.uid}")
