@@ -18,6 +18,7 @@ import structlog
 from arbora.errors import ArboraError, InvalidInput
 from arbora.identity import join_token
 from arbora.identity.names import Kind, Path
+from arbora.lock import lock_directory
 from arbora.mirror.exchange import Exchange
 from arbora.mirror.inbox import Applied
 from arbora.session import enroll
@@ -56,11 +57,12 @@ class AgentHooks:
 
 async def run(settings: AgentSettings, stop: asyncio.Event, hooks: AgentHooks | None = None) -> None:
     """Run an agent until `stop` is set. Raises ArboraError if it can't start, Refused if it is sent away."""
-    cluster, store = open_cluster(settings, LoopClock())
-    try:
-        await Agent(settings, cluster, store, LoopClock(), hooks or AgentHooks()).run(stop)
-    finally:
-        await cluster.close()
+    with lock_directory(settings.data_dir):
+        cluster, store = open_cluster(settings, LoopClock())
+        try:
+            await Agent(settings, cluster, store, LoopClock(), hooks or AgentHooks()).run(stop)
+        finally:
+            await cluster.close()
 
 
 def open_cluster(settings: AgentSettings, clock: Clock) -> tuple[Cluster, CredentialStore]:

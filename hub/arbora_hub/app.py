@@ -25,6 +25,7 @@ from grpc_reflection.v1alpha import reflection
 from arbora import context as client_context
 from arbora.errors import InvalidInput
 from arbora.identity.bearer import Role
+from arbora.lock import lock_directory
 from arbora.rpc import options, policy, server
 from arbora.secret import Secret
 from arbora.session import addresses
@@ -59,7 +60,6 @@ from arbora_hub.enrollment.service import EnrollmentService, RenewalService
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Terms
 from arbora_hub.journal import Journal
-from arbora_hub.lock import lock_directory
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.sessions.service import SessionService
 from arbora_hub.sessions.tell import EventListener, SettingsTeller
@@ -123,22 +123,34 @@ async def _running(settings: HubSettings) -> AsyncIterator[Hub]:
     store = await open_store(settings.data_dir / DATABASE)
     try:
         hub = await _build(settings, store)
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(part.run(), name=type(part).__name__)
-                for part in (hub.journal, hub.authority, hub.inventory, hub.workloads)
-            ]
-            try:
-                async with _ports(hub):
-                    yield hub
-            finally:
-                for task in running:
-                    task.cancel()
+        async with _parts(hub), _ports(hub):
+            yield hub
         await hub.inventory.save()
         await hub.workloads.save()
         await hub.journal.flush()
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def _parts(hub: Hub) -> AsyncIterator[None]:
+    """Run what runs by itself while the block lasts. A part that fails ends the block."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(part.run(), name=type(part).__name__)
+                for part in (hub.journal, hub.authority, hub.inventory, hub.sessions, hub.workloads)
+            ]
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        # Such as a port that is taken: whoever started the hub is told that, not that a group failed.
+        raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
 async def _build(settings: HubSettings, store: Store) -> Hub:

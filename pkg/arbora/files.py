@@ -32,5 +32,5 @@ def write_atomic(path: Path, data: bytes, mode: int) -> None:
             os.close(directory)
     except OSError as error:
         raise StorageFailed(
-            f"{path} can't be written: {error.strerror}", hint="Check free space, owner and mode of its directory."
+            f"{path} can't be written: {error.strerror}", hint="Check free space, owner and mode of its folder."
         ) from error

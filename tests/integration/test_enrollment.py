@@ -341,5 +341,3 @@ async def test_an_agent_whose_identity_is_of_another_hub_stops_and_says_so(tmp_p
     assert error.refusal == pb.REFUSAL_MUST_REJOIN
     assert "not signed by a CA of this hub" in str(error)
     assert "join-token" in error.hint
-
-

@@ -58,7 +58,9 @@ class RunningHub:
 
         async def reported() -> member_pb2.Member | None:
             member = await self.admin.members.get(name)
-            fresh = member.liveness == member_pb2.LIVENESS_ONLINE and not member.stale and member.HasField("status")
+            fresh = (
+                member.liveness == member_pb2.LIVENESS_ONLINE and not member.stale and member.HasField("status")
+            )
             return member if fresh else None
 
         found = await eventually(reported, f"{name} online and reported")
@@ -107,7 +109,7 @@ def hub_settings(data_dir: Path, **settings: Any) -> HubSettings:
 @asynccontextmanager
 async def running_hub(data_dir: Path, **settings: Any) -> AsyncIterator[RunningHub]:
     """A hub that serves while the block lasts."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await asyncio.to_thread(data_dir.mkdir, mode=0o700, parents=True, exist_ok=True)
     async with open_hub(hub_settings(data_dir, **settings)) as hub:
         _, context = await asyncio.to_thread(find_context, data_dir / ADMIN_FILE)
         async with HubClient.from_context(context) as admin:
@@ -186,7 +188,7 @@ async def running_agent(
     hub: None for an agent that has joined before and is on its own. data_dir: a folder for all agents.
     """
     where = data_dir / name
-    joined = (where / "identity.json").exists()
+    joined = await CredentialFile(where).load() is not None
     if token is None:
         token = await hub.join_token(name, labels=labels) if hub is not None and not joined else ""
     clock = clock or LoopClock()

@@ -53,7 +53,7 @@ def member(child: Child, inventory: Inventory, *, now: float, wall: float, workl
         ],
         cordoned=row.cordoned,
         sketches=child.sketches.values(),
-        stale=child.connected_at is None or not child.fresh,
+        stale=child.connected_at is None or not child.fresh or child.restored,
         session_epoch=row.session_epoch,
         version=row.version,
         certificate_lifetime=duration(row.cert_not_after - wall),

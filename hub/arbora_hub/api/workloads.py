@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from arbora.rpc.guard import Context
+from arbora.identity.bearer import Role
+from arbora.rpc.guard import Context, caller
 from arbora.v1 import workload_pb2 as pb
 from arbora.v1 import workload_pb2_grpc
 from arbora_hub.api import views
@@ -12,6 +13,7 @@ from arbora_hub.api.pages import page
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.record import WorkloadRecord
+from arbora_hub.workloads.spec import without_secrets
 
 
 class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
@@ -40,7 +42,12 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
 
     async def GetWorkload(self, request: pb.GetWorkloadRequest, context: Context) -> pb.GetWorkloadResponse:
         """See workload.proto."""
-        return pb.GetWorkloadResponse(workload=self._view(self._workloads.get(request.name), manifests=True))
+        view = self._view(self._workloads.get(request.name), manifests=True)
+        role = caller.get().role
+        if role is None or not role.allows(Role.OPERATOR):
+            for index, manifest in enumerate(view.spec.manifests):
+                view.spec.manifests[index] = without_secrets(manifest)
+        return pb.GetWorkloadResponse(workload=view)
 
     async def DeleteWorkload(
         self, request: pb.DeleteWorkloadRequest, context: Context

@@ -25,6 +25,8 @@ class Child:
     status: member_pb2.ClusterStatus | None = None
     sketches: dict[str, member_pb2.Sketch] = field(default_factory=dict)
     """By record key."""
+    restored: bool = False
+    """The sketches were loaded from the store; the first one that comes in takes the place of all of them."""
     fresh: bool = False
     """What it reported is from a session of this process; else it was loaded from the store."""
     unsaved: bool = False

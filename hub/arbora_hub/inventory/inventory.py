@@ -46,6 +46,7 @@ class Inventory:
         self._journal = journal
         self._terms = terms
         self._children: dict[str, Child] = {}
+        self._evicted: dict[str, ChildRow] = {}
         self._started = asyncio.get_running_loop().time()
         self._on_change: list[Callable[[Child], None]] = []
         self.changes = Changes()
@@ -61,6 +62,8 @@ class Inventory:
         for row in await self._store.read(read):
             if row.state == "active":
                 self._children[row.name] = _restored(row)
+            else:
+                self._evicted[row.name] = row
         self._judge_all()
 
     def __len__(self) -> int:
@@ -72,6 +75,11 @@ class Inventory:
     def find(self, name: str) -> Child | None:
         """The child `name`, evicted ones are not there."""
         return self._children.get(name)
+
+    def row_of(self, name: str) -> ChildRow | None:
+        """What is stored of `name`, evicted or not; None if it was never enrolled."""
+        child = self._children.get(name)
+        return child.row if child is not None else self._evicted.get(name)
 
     def resolve(self, text: str) -> Child:
         """The child that a client means by a path or a name. Raises InvalidInput, NotFound."""
@@ -94,10 +102,6 @@ class Inventory:
         """Whether the child is still a member."""
         return self._children.get(child.name) is child
 
-    def count_disconnected(self) -> int:
-        """Children without a session."""
-        return sum(1 for child in self._children.values() if child.connected_at is None)
-
     def on_change(self, callback: Callable[[Child], None]) -> None:
         """Call `callback` after a child joined, left, or its labels, taints, cordon or liveness changed."""
         self._on_change.append(callback)
@@ -106,6 +110,7 @@ class Inventory:
 
     async def admit(self, row: ChildRow) -> None:
         """A child was enrolled and its row is stored."""
+        self._evicted.pop(row.name, None)
         child = self._children.get(row.name)
         if child is None:
             self._children[row.name] = child = _restored(row)
@@ -140,6 +145,7 @@ class Inventory:
         await self._store.write(write)
         child.row = replace(child.row, state="evicted", serial_current="", serial_new="")
         self._children.pop(child.name, None)
+        self._evicted[child.name] = child.row
         self._journal.event(WARNING, "MemberEvicted", f"member/{child.name}", f"{child.name} was evicted.")
         self._tell(child)
 
@@ -177,13 +183,14 @@ class Inventory:
             if key == "status" and value is not None:
                 child.status = member_pb2.ClusterStatus.FromString(value)
             elif key.startswith("sketch/"):
-                if not child.fresh:
+                sketch = member_pb2.Sketch.FromString(value) if value is not None else None
+                if child.restored:
                     child.sketches.clear()
-                    child.fresh = True
-                if value is None:
+                    child.restored = False
+                if sketch is None:
                     child.sketches.pop(key, None)
                 else:
-                    child.sketches[key] = member_pb2.Sketch.FromString(value)
+                    child.sketches[key] = sketch
         except DecodeError:
             self._journal.event(
                 WARNING,
@@ -265,8 +272,8 @@ def _restored(row: ChildRow) -> Child:
             log.warning("the saved status can't be read", child=row.name)
             return child
         child.status = summary.status
-        for index, sketch in enumerate(summary.sketches):
-            child.sketches[f"sketch/saved-{index}"] = sketch
+        child.sketches = {f"saved/{index}": sketch for index, sketch in enumerate(summary.sketches)}
+        child.restored = bool(child.sketches)
     return child
 
 

@@ -6,14 +6,16 @@ Every cleanup names its session, so an old connection's end never hurts a newer 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
-from arbora.errors import Refused
+from arbora.errors import InvalidInput, Refused
 from arbora.mirror import wire
 from arbora.mirror.inbox import Applied
+from arbora.mirror.records import Cursor, Lane
 from arbora.rpc.guard import Context
 from arbora.rpc.options import MAX_FRAME_BYTES
 from arbora.rpc.peer import Peer
@@ -31,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 Observer = Callable[[Child, str, bytes | None], None]
 """Called with a child, a record's key and its value, None if it was deleted. Must not block."""
+CHECK_SECONDS = 1.0
+"""How often certificates are looked at: a session outlives its certificate by that much."""
 
 
 class Sessions:
@@ -88,15 +92,16 @@ class Sessions:
     async def serve(self, hello: session_pb2.Hello, peer: Peer, context: Context) -> None:
         """One session from its Hello to its end. Raises Refused."""
         name = peer.spiffe_id.name
-        child = self._inventory.find(name)
         accepted = examine(
             hello,
             peer.spiffe_id,
             peer.serial,
-            child.row if child is not None else None,
+            self._inventory.row_of(name),
             self._authority.trust_domain,
             self._instance,
         )
+        cursors = _cursors(hello)
+        child = self._inventory.find(name)
         assert child is not None
         self._refuse_if_full(name)
         epoch = await self._inventory.begin_session(child, hello.version, peer.serial, accepted.promote)
@@ -108,12 +113,15 @@ class Sessions:
         self._replace(name, session)
         exchange = child.exchange
         exchange.cut()
-        exchange.resume([wire.cursor_from_wire(cursor) for cursor in hello.cursors])
+        exchange.resume(cursors)
         welcome = self._welcome(child, epoch, accepted.protocol)
+        del hello  # a thousand idle sessions would hold a thousand of them
         sentence = ""
         try:
             self._inventory.connected(child)
-            sentence = await session.run(welcome)
+            running = session.run(welcome)
+            del welcome
+            sentence = await running
         finally:
             # grpc cancels the handler when the child closes the stream before we have read to its end.
             sentence = sentence or ("the child left" if session.said_goodbye else "the stream was lost")
@@ -137,12 +145,11 @@ class Sessions:
                     f"the hub holds {len(self._sessions)} sessions, its limit",
                     retry_after=60.0,
                 )
-            if not self._admission.admit(now):
-                waiting = self._inventory.count_disconnected()
+            if not self._admission.admit(name, now):
                 raise Refused(
                     enrollment_pb2.REFUSAL_BUSY,
                     "too many children at once",
-                    retry_after=self._admission.retry_after(waiting),
+                    retry_after=self._admission.retry_after(name, now),
                 )
 
     def _replace(self, name: str, session: Session) -> None:
@@ -202,6 +209,12 @@ class Sessions:
         if session is not None:
             session.end(goodbye(enrollment_pb2.REFUSAL_BANNED, reason or f"{name} was evicted"))
 
+    async def run(self) -> None:
+        """End sessions whose certificate has run out, until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            self.end_expired(time.time())
+
     def end_expired(self, now: float) -> None:
         """End sessions whose certificate has run out; now: seconds since the epoch."""
         for name, session in list(self._sessions.items()):
@@ -224,6 +237,14 @@ class Sessions:
                 await self._empty.wait()
         except TimeoutError:
             log.warning("children did not leave in time", sessions=len(self._sessions))
+
+
+def _cursors(hello: session_pb2.Hello) -> list[tuple[Lane, Cursor]]:
+    """How far the child has come. Raises Refused; must be asked before anything is changed."""
+    try:
+        return [wire.cursor_from_wire(cursor) for cursor in hello.cursors]
+    except InvalidInput as error:
+        raise Refused(enrollment_pb2.REFUSAL_PROTOCOL, f"protocol error: {error}") from error
 
 
 def _duration(seconds: float) -> Duration:

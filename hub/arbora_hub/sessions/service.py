@@ -33,7 +33,9 @@ class SessionService(session_pb2_grpc.SessionServiceServicer):
                 first = await context.read()
             if first is grpc.aio.EOF or first.WhichOneof("frame") != "hello":
                 raise Refused(enrollment_pb2.REFUSAL_PROTOCOL, "the first frame must be Hello")
-            await self._sessions.serve(first.hello, peer, context)
+            serving = self._sessions.serve(first.hello, peer, context)
+            del first  # or each idle session would hold its Hello for as long as it lasts
+            await serving
         except TimeoutError:
             await context.write(goodbye(enrollment_pb2.REFUSAL_PROTOCOL, f"no Hello within {HELLO_SECONDS:g} s"))
         except Refused as refused:

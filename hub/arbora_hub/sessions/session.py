@@ -23,6 +23,8 @@ from arbora_hub.inventory.child import Child
 log = structlog.get_logger(__name__)
 
 FAREWELL_SECONDS = 2.0
+MAX_RECORDS = 20_000
+"""Records that one child may keep at its hub; values are bounded by the mirror."""
 
 
 class Session:
@@ -87,6 +89,7 @@ class Session:
             # Ended by somebody between acceptance and here.
             return await self._say_farewell()
         await self._context.write(session_pb2.Down(welcome=welcome))
+        del welcome  # said once; the session may last for weeks
         self._writer.last_sent = asyncio.get_running_loop().time()
         writing = asyncio.create_task(self._write(), name="session-writer")
         try:
@@ -147,6 +150,7 @@ class Session:
                 return await self._say_farewell()
             if now - writer.last_sent >= self._beat_after:
                 writer.beat()
+            del message  # or an idle session would hold its last one until the next comes
 
     def _handle(self, message: session_pb2.Up) -> bool:
         """Returns whether there may be something to send now."""
@@ -158,6 +162,8 @@ class Session:
             applied = exchange.received(*wire.batch_from_wire(message.batch))
             if applied.gap:
                 raise InvalidInput("records were lost on the way", field="batch")
+            if exchange.received_count > MAX_RECORDS:
+                raise InvalidInput(f"more than {MAX_RECORDS} records", field="batch")
             self._applied(self.child, applied)
             return True
         if kind == "goodbye":

@@ -88,6 +88,17 @@ def read_manifests(manifests: list[bytes]) -> tuple[bytes, ...]:
     return tuple(canonical)
 
 
+def without_secrets(manifest: bytes) -> bytes:
+    """The manifest as a viewer may see it: the values of a Secret are left out, its keys stay."""
+    data = from_json(manifest)
+    if data.get("kind") != "Secret":
+        return manifest
+    for field in ("data", "stringData"):
+        if isinstance(data.get(field), dict):
+            data[field] = dict.fromkeys(data[field], "")
+    return to_json(data)
+
+
 def check_workload_name(name: str) -> str:
     """Return `name` if it is a DNS-1123 label. Raises InvalidInput."""
     return check_name(name, "metadata.name")

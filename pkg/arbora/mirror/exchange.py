@@ -102,6 +102,11 @@ class Exchange:
         for inbox in self._inboxes:
             yield from inbox.items.items()
 
+    @property
+    def received_count(self) -> int:
+        """How many items the other end's map holds here; whoever accepts strangers' maps bounds it."""
+        return sum(len(inbox.items) for inbox in self._inboxes)
+
     def discard(self, key: str) -> None:
         """Forget a received value that was consumed. The other end does not hear of it."""
         self.inbox(lane_of(key)).discard(key)

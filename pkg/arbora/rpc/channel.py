@@ -7,6 +7,9 @@ its CA signs no other server.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import grpc
 
 from arbora.identity.issue import SERVER_NAME
@@ -33,8 +36,42 @@ def session_channel(address: str, ca_pem: bytes, key_pem: bytes, chain_pem: byte
 def client_channel(address: str, ca_pem: bytes, bearer: Secret | None) -> grpc.aio.Channel:
     """To the client port, with a bearer token on every call."""
     credentials = grpc.ssl_channel_credentials(root_certificates=ca_pem)
+    interceptors: list[grpc.aio.ClientInterceptor] = []
     if bearer is not None:
-        credentials = grpc.composite_channel_credentials(
-            credentials, grpc.access_token_call_credentials(bearer.reveal())
+        interceptors = [_BearerOnUnary(bearer), _BearerOnStream(bearer)]
+    return grpc.aio.secure_channel(
+        address, credentials, options=_named(options.CLIENT_CHANNEL), interceptors=interceptors
+    )
+
+
+class _Bearer:
+    """Puts the token on a call.
+
+    Not by call credentials: their destructor needs Python's lock on a thread of grpc, while whoever lets go of
+    the last channel or server holds that lock and waits for this thread; the process then hangs for good
+    (grpc/grpc pull request 42247).
+    """
+
+    def __init__(self, bearer: Secret) -> None:
+        self._bearer = bearer
+
+    def _signed(self, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        metadata.add("authorization", f"Bearer {self._bearer.reveal()}")
+        return grpc.aio.ClientCallDetails(
+            details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
         )
-    return grpc.aio.secure_channel(address, credentials, options=_named(options.CLIENT_CHANNEL))
+
+
+class _BearerOnUnary(_Bearer, grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Any], details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(self._signed(details), request)
+
+
+class _BearerOnStream(_Bearer, grpc.aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Any], details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(self._signed(details), request)

@@ -19,7 +19,7 @@ WRITE_SECONDS = 10.0
 class Writer:
     """Sends frames of one exchange over one stream."""
 
-    __slots__ = ("_beat", "_exchange", "_limit", "_send", "_wake", "last_sent")
+    __slots__ = ("_beat", "_exchange", "_limit", "_send", "_waiting", "last_sent")
 
     def __init__(
         self, exchange: Exchange, send: Callable[[Frame | None], Awaitable[None]], max_frame_bytes: int
@@ -28,19 +28,20 @@ class Writer:
         self._exchange = exchange
         self._send = send
         self._limit = max_frame_bytes - 4096
-        self._wake = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None  # an Event would cost each idle session 1 kB
         self._beat = False
         self.last_sent = 0.0
         """By the loop's clock; 0: nothing yet."""
 
     def wake(self) -> None:
         """The exchange may have something to say."""
-        self._wake.set()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def beat(self) -> None:
         """Send something soon, be it nothing."""
         self._beat = True
-        self._wake.set()
+        self.wake()
 
     async def run(self) -> None:
         """Until cancelled. Raises DeadlineExceeded if the peer reads nothing, grpc's error if it is gone."""
@@ -48,8 +49,10 @@ class Writer:
         while True:
             frame = self._exchange.next_frame(self._limit)
             if frame is None and not self._beat:
-                self._wake.clear()
-                await self._wake.wait()
+                # Nothing can be missed: between the question and this line nobody else runs.
+                self._waiting = asyncio.get_running_loop().create_future()
+                await self._waiting
+                self._waiting = None
                 continue
             self._beat = False
             try:

@@ -151,7 +151,9 @@ class Cursor(_message.Message):
     epoch: _builtins.int
     """Epoch of the sender's map. 0: nothing received yet."""
     version: _builtins.int
-    """Every record up to this version was received."""
+    """Every record up to this version was received. As an ack it may be ahead of the cursor to resume from,
+    which moves only with whole values and whole snapshots.
+    """
     def __init__(
         self,
         *,
@@ -229,7 +231,9 @@ class Record(_message.Message):
     key: _builtins.str
     """kind/id."""
     version: _builtins.int
-    """The version, counted per lane."""
+    """The version, counted per lane. It is a position: a value takes as many versions as it has bytes, at least
+    one, so that a lost chunk shows.
+    """
     value: _builtins.bytes
     """The value or, of a large value, one chunk. Which message it holds follows from the key's kind."""
     deleted: _builtins.bool

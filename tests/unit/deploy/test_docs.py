@@ -28,7 +28,8 @@ def anchors(page: Path) -> set[str]:
 
 def printed_commands(page: Path) -> Iterator[str]:
     for block in FENCE.findall(page.read_text()):
-        yield from COMMAND.findall(block.replace("\\\n", " "))
+        # what $(...) holds is a command of its own
+        yield from COMMAND.findall(re.sub(r'"?\$\(|\)"?', ";", block.replace("\\\n", " ")))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -10,7 +10,13 @@ import pytest
 from arbora.errors import InvalidInput
 from arbora.identity.names import Path
 from arbora.v1 import workload_pb2 as pb
-from arbora_hub.workloads.spec import MAX_MANIFESTS, check_labels, read_manifests, read_placement
+from arbora_hub.workloads.spec import (
+    MAX_MANIFESTS,
+    check_labels,
+    read_manifests,
+    read_placement,
+    without_secrets,
+)
 
 ROOT = Path()
 
@@ -83,3 +89,12 @@ def test_labels_are_those_of_kubernetes(labels: dict[str, str]) -> None:
     with pytest.raises(InvalidInput):
         check_labels(labels, "labels")
     assert check_labels({"gpu": "h100", "example.org/zone": ""}, "labels")
+
+
+def test_a_viewer_sees_a_secrets_keys_and_not_its_values() -> None:
+    secret = {"kind": "Secret", "data": {"token": "aHVzaA=="}, "stringData": {"b": "hush"}}
+    shown = without_secrets(json.dumps(secret).encode())
+    assert b"aHVzaA" not in shown
+    assert b"hush" not in shown
+    assert b"token" in shown
+    assert without_secrets(manifest(data={"a": "b"})) == manifest(data={"a": "b"})

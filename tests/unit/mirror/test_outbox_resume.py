@@ -136,18 +136,19 @@ def test_a_snapshot_that_was_cut_is_dropped_for_a_receiver_that_does_not_need_it
 
 
 def test_a_receiver_that_has_a_whole_snapshot_needs_no_other_one() -> None:
-    outbox = connected("a", "b")
+    outbox = connected("a", "b", "c")
     older = Cursor(7, outbox.version)
-    outbox.delete("b")
+    outbox.delete("c")
     drain(outbox)
     outbox.resume(older)
-    first = outbox.next_batch(BIG)
-    assert first is not None
-    assert (first.after, sent(first), first.snapshot_end) == (0, [("a", b"1")], True)
-    outbox.put("c", b"1")
-    outbox.resume(Cursor(7, first.upto))
+    assert sent(outbox.next_batch(18)) == [("a", b"1")]
+    outbox.put("d", b"1")
+    last = outbox.next_batch(18)
+    assert last is not None
+    assert (sent(last), last.snapshot_end) == ([("b", b"1")], True)
+    outbox.resume(Cursor(7, last.upto))
     (batch,) = drain(outbox)
-    assert sent(batch) == [("c", b"1")]
+    assert sent(batch) == [("d", b"1")]
     assert not batch.snapshot
 
 

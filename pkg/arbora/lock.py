@@ -1,4 +1,4 @@
-"""One hub per data directory: two would write one store and give two answers."""
+"""One daemon per data directory: two would write one store, or speak under one identity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lock_directory(directory: Path) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(directory / "hub.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StorageFailed(
             f"the data directory {directory} can't be used: {error.strerror}",
@@ -30,7 +30,7 @@ def lock_directory(directory: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise Conflict(
-                f"another hub runs on the data directory {directory}",
+                f"another process runs on the data directory {directory}",
                 hint="Stop it first, or choose another with --data-dir.",
             ) from error
         yield

@@ -1,4 +1,4 @@
-"""Two hubs never share a data directory."""
+"""Two daemons never share a data directory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from arbora.errors import Conflict, StorageFailed
-from arbora_hub.lock import lock_directory
+from arbora.lock import lock_directory
 
 
 def test_the_second_is_told_and_may_come_when_the_first_has_gone(tmp_path: Path) -> None:
     directory = tmp_path / "hub"
-    with lock_directory(directory), pytest.raises(Conflict, match="another hub runs"), lock_directory(directory):
-        raise AssertionError("both hold it")
+    with lock_directory(directory):
+        with pytest.raises(Conflict, match="another process runs"), lock_directory(directory):
+            raise AssertionError("both hold it")
     with lock_directory(directory):
         assert directory.stat().st_mode & 0o777 == 0o700
 
