@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 
 from arbora.client import HubClient
 from arbora.errors import ArboraError
+from arbora.v1 import member_pb2
 from bench import proc
 from bench.herd import Herd, herd
 from bench.processes import HubProcess, hub, scratch
@@ -54,7 +55,7 @@ async def run(report: Report) -> None:
 async def _base(report: Report, one: HubProcess) -> proc.Memory:
     await asyncio.sleep(START_SECONDS)
     base = proc.memory(one.pid)
-    how = f"VmRSS of the hub's process, no members, {START_SECONDS:g} s after start; RssAnon {_mb(base.anonymous):.0f}"
+    how = f"VmRSS of the hub, no members, {START_SECONDS:g} s after start; RssAnon {_mb(base.anonymous):.0f}"
     report.figure("hub.memory.base", _mb(base.rss), "MB", how, at_most=130)
     return base
 
@@ -100,8 +101,8 @@ def _wire(report: Report, before: proc.Traffic | None, after: proc.Traffic | Non
             (getattr(after, name) - getattr(before, name)) / seconds / after.connections for name in names
         )
         how = (
-            f"member {'to' if direction == 'up' else 'from'} hub, TCP_INFO of {after.connections} connections over "
-            f"{seconds:.0f} s, with IP and TCP headers and pure ACKs; TLS payload alone {payload:.1f} B/s"
+            f"member {'to' if direction == 'up' else 'from'} hub, TCP_INFO of {after.connections} connections "
+            f"over {seconds:.0f} s, with IP and TCP headers and pure ACKs; TLS payload alone {payload:.1f} B/s"
         )
         report.figure(f"wire.{direction}", whole, "B/s", how, at_most=limit)
 
@@ -128,7 +129,7 @@ async def _return(report: Report, one: HubProcess) -> None:
         missing = _missing(kept, await _stored(client))
     how = (
         f"{MEMBERS} members, load generator on the same cores; SIGKILL -> all Online in a client's watch; hub "
-        f"started again at once and answering after {answered - started:.1f} s; {WORKLOADS} workloads on all members"
+        f"started again at once and answering after {answered - started:.1f} s; {WORKLOADS} workloads stored"
     )
     report.figure("reconnect.after_sigkill", back - killed, "s", how, at_most=10)
     members_kept, workloads_kept, events_kept = (len(each) for each in kept)
@@ -145,19 +146,18 @@ Stored = tuple[set[str], set[tuple[str, int, str]], set[str]]
 async def _stored(client: HubClient) -> Stored:
     """Every member, every assignment and every event that the hub has on disk."""
     members = {each.path async for each in client.members.list()}
-    assignments = {
-        (each.uid, part.generation, part.path) async for each in client.workloads.list() for part in each.assignments
-    }
+    workloads = [each async for each in client.workloads.list()]
+    assignments = {(each.uid, part.generation, part.path) for each in workloads for part in each.assignments}
     events = {each.id async for each in client.events.list()}
     return members, assignments, events
 
 
 def _missing(before: Stored, after: Stored) -> int:
-    return sum(len(had - has) for had, has in zip(before, after, strict=True))
+    return len(before[0] - after[0]) + len(before[1] - after[1]) + len(before[2] - after[2])
 
 
-def _online(members: Seen[object]) -> int:
-    return sum(1 for each in members.now.values() if online(each))  # type: ignore[arg-type]
+def _online(members: Seen[member_pb2.Member]) -> int:
+    return sum(online(each) for each in members.now.values())
 
 
 def _config_map(number: int) -> dict[str, object]:

@@ -38,14 +38,14 @@ async def run(report: Report) -> None:
         report.say(f"joining: {RUNS_FROM_DIAL} agents, one after the other")
         dial = [await _from_dial(folder, one, client, members, n) for n in range(RUNS_FROM_DIAL)]
         how = (
-            f"real agent with simulated {FLEET}, identity written with fsync; its run() called -> Online and GPUs "
-            "known in a client's watch; idle hub, a new member each time"
+            f"real agent with simulated {FLEET}, identity written with fsync; its run() called -> Online and "
+            "GPUs known in a client's watch; idle hub, a new member each time"
         )
         report.quantile("join.from_dial", dial, 0.5, "ms", how)
         report.quantile("join.from_dial", dial, 0.99, "ms", how, at_most=100)
         report.say(f"joining: {RUNS_FROM_START} agent processes, one after the other")
         start = [await _from_start(folder, one, client, members, n) for n in range(RUNS_FROM_START)]
-        how = f"`arbora agent run --simulate {FLEET}` started -> Online and GPUs known in a client's watch; idle hub"
+        how = f"`arbora agent run --simulate {FLEET}` started -> Online and GPUs known in a client's watch"
         report.quantile("join.from_process_start", start, 0.5, "ms", how, at_most=1000)
 
 

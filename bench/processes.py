@@ -19,10 +19,12 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from arbora.client import HubClient
 from arbora.context import ADMIN_FILE, find_context
 from arbora.errors import DeadlineExceeded, Unavailable
+from bench.machine import ROOT
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -31,9 +33,15 @@ STOP_SECONDS = 15.0
 class Running:
     """One process of ours, with its log in a file."""
 
-    def __init__(self, arguments: Sequence[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
-        """arguments: of `arbora`. environ: further variables."""
-        self._arguments = ("-m", "arbora", *arguments)
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        module: str = "arbora",
+    ) -> None:
+        """arguments: of the Python program `module`. environ: further variables."""
+        self._arguments = ("-m", module, *arguments)
         self._log = log
         self._environ = {**os.environ, "ARBORA_LOG_LEVEL": "warning", **(environ or {})}
         self._process: asyncio.subprocess.Process | None = None
@@ -49,7 +57,7 @@ class Running:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *self._arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                env=self._environ,
+                cwd=ROOT, env=self._environ,
             )  # fmt: skip
 
     async def kill(self) -> None:
@@ -64,7 +72,7 @@ class Running:
         """Raises Unavailable with the end of its log if it has ended by itself."""
         if self._process is not None and self._process.returncode is not None:
             tail = self._log.read_text(errors="replace")[-800:]
-            raise Unavailable(f"arbora {self._arguments[2]} ended with {self._process.returncode}:\n{tail}")
+            raise Unavailable(f"{' '.join(self._arguments[1:3])} ended with {self._process.returncode}:\n{tail}")
 
     async def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -142,6 +150,20 @@ def agent(folder: Path, name: str, join_address: str, token: str, where: Sequenc
     data.mkdir(mode=0o700)
     arguments = ("agent", "run", "--hub", join_address, "--name", name, "--data-dir", str(data), *where)
     return Running(arguments, folder / f"agent-{name}.log", {"ARBORA_JOIN_TOKEN": token})
+
+
+def pod_agent(folder: Path, name: str, hub: HubProcess, token: str, server: str) -> Running:
+    """An agent with the access of a pod, not started yet. folder: holds what a kubelet mounts. server: a URL."""
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    where = urlsplit(server)
+    environ = {
+        "ARBORA_JOIN_TOKEN": token,
+        "KUBERNETES_SERVICE_HOST": str(where.hostname),
+        "KUBERNETES_SERVICE_PORT": str(where.port),
+    }
+    arguments = (str(folder), str(data), hub.join_address, name)
+    return Running(arguments, folder / "agent.log", environ, "bench.pod_agent")
 
 
 @contextmanager

@@ -31,9 +31,7 @@ def show(console: Console, figures: Sequence[Figure]) -> None:
     for name in ("figure", "value", "unit", "target", "met", "conditions"):
         table.add_column(name, justify="right" if name == "value" else "left", overflow="fold")
     for each in figures:
-        table.add_row(
-            each.id, _number(each.value), each.unit, each.target, _VERDICT[each.met], each.conditions
-        )
+        table.add_row(each.id, _number(each.value), each.unit, each.target, _VERDICT[each.met], each.conditions)
     console.print(table)
 
 

@@ -1,8 +1,7 @@
 """What a client sees of a hub, kept current by its watches, so that a topic can wait for a state of the world.
 
-    async with seen_members(client) as members:
-        ...
-        moment = await members.until(lambda: ready(members.now.get("/a")), 10.0)
+`seen_members(client)` is a block in which `members.now` is current and `members.until(...)` gives the moment at
+which a condition came true.
 """
 
 from __future__ import annotations
