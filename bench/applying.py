@@ -158,18 +158,19 @@ async def _one(scene: Scene, kind: str, name: str) -> tuple[float, float]:
 async def _agent_memory(
     report: Report, scene: Scene, plane: ControlPlane, driver: Driver, one: HubProcess, measured: Running
 ) -> None:
-    """The agent beside nodes and pods, started anew: as its pod runs it, and with a kubeconfig."""
+    """The agent beside nodes and pods, started anew: with a kubeconfig, and as its pod runs it."""
     report.say(f"applying: {NODES} nodes, {PODS} pods, and the agent starts anew")
     await measured.stop()
     await _populate(driver)
+    how = "VmRSS of `arbora agent run --kubeconfig`, which loads the client library to read that file"
+    await _memory_of(report, scene, measured, MEMBER, "agent.memory.kubeconfig", how)
+    await scene.client.members.evict(MEMBER)  # a cluster is one member, under one name
     with scratch() as mount:
         await install(plane, driver, mount, settings())
         token = (await scene.client.join_tokens.create("installed")).token
         installed = pod_agent(mount, "installed", one, token, plane.server)
         how = "VmRSS of the agent with the access and the rights of its pod, identity in a Secret"
         await _memory_of(report, scene, installed, "installed", "agent.memory", how)
-    how = "VmRSS of `arbora agent run --kubeconfig`, which loads the client library to read that file"
-    await _memory_of(report, scene, measured, MEMBER, "agent.memory.kubeconfig", how)
 
 
 async def _memory_of(report: Report, scene: Scene, worker: Running, name: str, id: str, how: str) -> None:

@@ -24,7 +24,7 @@ from grpc_reflection.v1alpha import reflection
 
 from arbora import context as client_context
 from arbora.errors import InvalidInput
-from arbora.identity.bearer import Role
+from arbora.identity.bearer import AccessToken, Role
 from arbora.lock import lock_directory
 from arbora.rpc import options, policy, server
 from arbora.secret import Secret
@@ -262,9 +262,12 @@ async def _write_admin_context(hub: Hub) -> None:
     path = hub.settings.data_dir / client_context.ADMIN_FILE
     ca_pem = hub.authority.bundle().to_pem().decode()
     if not len(hub.accesses):
-        token, _row = await hub.accesses.create("admin", Role.ADMIN, None)
-        admin = client_context.Context(hub.client_address, ca_pem, Secret(token.text()))
-        await asyncio.to_thread(client_context.write_context, path, "admin", admin)
+
+        async def hand_over(token: AccessToken) -> None:
+            admin = client_context.Context(hub.client_address, ca_pem, Secret(token.text()))
+            await asyncio.to_thread(client_context.write_context, path, "admin", admin)
+
+        await hub.accesses.create("admin", Role.ADMIN, None, hand_over=hand_over)
         log.info("first admin made", context=str(path))
         return
 

@@ -10,16 +10,19 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from arbora.client import HubClient
 from arbora.context import ADMIN_FILE, Context, find_context
+from arbora.identity import join_token
+from arbora.identity.names import Kind
 from arbora.secret import Secret
+from arbora.session import enroll
 from arbora.session.credential import CredentialFile
 from arbora.session.state import LinkState, Phase
 from arbora.v1 import event_pb2, member_pb2, workload_pb2
+from arbora.version import __version__
 from arbora_agent.app import Agent, AgentHooks
 from arbora_agent.clock import Clock, LoopClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
@@ -106,6 +109,15 @@ def hub_settings(data_dir: Path, **settings: Any) -> HubSettings:
     return HubSettings(data_dir=data_dir, **{**defaults, **settings})
 
 
+def ports_of(hub: RunningHub) -> dict[str, str]:
+    """Settings for a hub that comes back where this one was."""
+    return {
+        "client_address": hub.hub.client_address,
+        "join_address": hub.hub.join_address,
+        "session_address": f"127.0.0.1{hub.hub.session_address}",
+    }
+
+
 @asynccontextmanager
 async def running_hub(data_dir: Path, **settings: Any) -> AsyncIterator[RunningHub]:
     """A hub that serves while the block lasts."""
@@ -181,11 +193,13 @@ async def running_agent(
     clock: Clock | None = None,
     cluster: SimulatedCluster | None = None,
     labels: Mapping[str, str] | None = None,
+    through: str = "",
     **settings: Any,
 ) -> AsyncIterator[RunningAgent]:
     """An agent on a simulated cluster while the block lasts. It joins with `token`, by default a new one.
 
     hub: None for an agent that has joined before and is on its own. data_dir: a folder for all agents.
+    through: host:port to dial in place of the hub's session port.
     """
     where = data_dir / name
     joined = await CredentialFile(where).load() is not None
@@ -193,6 +207,9 @@ async def running_agent(
         token = await hub.join_token(name, labels=labels) if hub is not None and not joined else ""
     clock = clock or LoopClock()
     simulation = simulation or Simulation(fleet, name=name, clock=clock)
+    if through:
+        await _join_through(through, where, name, token, str(simulation.uid), hub)
+        token = ""
     states: list[LinkState] = []
     stop = asyncio.Event()
     agent = Agent(
@@ -211,6 +228,23 @@ async def running_agent(
             await asyncio.wait([task], timeout=5.0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def _join_through(
+    through: str, where: Path, name: str, token: str, cluster_uid: str, hub: RunningHub | None
+) -> None:
+    assert hub is not None
+    store = CredentialFile(where)
+    credential = await enroll.enroll(
+        hub.hub.join_address,
+        join_token.parse(token),
+        store,
+        kind=Kind.AGENT,
+        name=name,
+        cluster_uid=cluster_uid,
+        version=__version__,
+    )
+    await store.save(replace(credential, session_address=through))
 
 
 def config_map(name: str, **data: str) -> dict[str, Any]:
@@ -236,6 +270,3 @@ def job(name: str, gpus: int = 1, seconds: float = 600.0) -> dict[str, Any]:
         },
         "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}},
     }
-
-
-HOUR = timedelta(hours=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from arbora.errors import Conflict, InvalidInput, NotFound, Unauthenticated
@@ -10,6 +11,7 @@ from arbora.rpc.guard import Context, caller
 from arbora.v1 import access_pb2 as pb
 from arbora.v1 import access_pb2_grpc
 from arbora_hub.api import views
+from arbora_hub.api.unbroken import unbroken
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.store.port import ReadTx, Store, WriteTx
 from arbora_hub.store.rows import AccessRow
@@ -52,9 +54,18 @@ class AccessList:
         return row
 
     async def create(
-        self, name: str, role: bearer.Role, lifetime: float | None
+        self,
+        name: str,
+        role: bearer.Role,
+        lifetime: float | None,
+        *,
+        hand_over: Callable[[bearer.AccessToken], Awaitable[None]] | None = None,
     ) -> tuple[bearer.AccessToken, AccessRow]:
-        """A new access. lifetime: seconds; None: until revoked. Raises InvalidInput, Conflict, StorageFailed."""
+        """A new access. lifetime: seconds; None: until revoked.
+
+        hand_over: called with the token before the access is stored, so that there is never an access whose
+        token nobody has got. Raises InvalidInput, Conflict, StorageFailed, and what `hand_over` raises.
+        """
         if any(row.name == name for row in self._by_id.values()):
             raise Conflict(
                 f"there is an access {name} already", hint=f"arbora access revoke {name}, or another name."
@@ -76,6 +87,8 @@ class AccessList:
                 raise Conflict(f"there is an access {name} already")
             await tx.access.put(row)
 
+        if hand_over is not None:
+            await hand_over(token)
         await self._store.write(write)
         self._by_id[row.id] = row
         return token, row
@@ -113,7 +126,7 @@ class AccessService(access_pb2_grpc.AccessServiceServicer):
         except ValueError as error:
             raise InvalidInput("is none of viewer, operator, admin", field="role") from error
         lifetime = request.lifetime.ToTimedelta().total_seconds() if request.HasField("lifetime") else None
-        token, row = await self._accesses.create(request.name, role, lifetime)
+        token, row = await unbroken(self._accesses.create(request.name, role, lifetime))
         return pb.CreateAccessResponse(
             access=views.access(row), token=token.text(), ca_pem=self._authority.bundle().to_pem().decode()
         )
@@ -124,7 +137,7 @@ class AccessService(access_pb2_grpc.AccessServiceServicer):
 
     async def RevokeAccess(self, request: pb.RevokeAccessRequest, context: Context) -> pb.RevokeAccessResponse:
         """See access.proto."""
-        await self._accesses.revoke(request.name)
+        await unbroken(self._accesses.revoke(request.name))
         return pb.RevokeAccessResponse()
 
     async def WhoAmI(self, request: pb.WhoAmIRequest, context: Context) -> pb.WhoAmIResponse:

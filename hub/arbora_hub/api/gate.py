@@ -29,12 +29,12 @@ class HubGate:
         row = self._accesses.check(bearer)
         return row.name, Role(row.role)
 
-    async def audited(self, caller: Caller, method: str, request: object, outcome: str) -> None:
+    async def audited(
+        self, caller: Caller, method: str, request: object, answer: object | None, outcome: str
+    ) -> None:
         """See rpc.guard.Gate."""
         action = method.rpartition("/")[2]
-        subject = next(
-            (str(getattr(request, name)) for name in _SUBJECT_FIELDS if getattr(request, name, "")), ""
-        )[:200]
+        subject = (_first(request, _SUBJECT_FIELDS) or _chosen(answer))[:200]
         if caller.name == "anyone" and outcome in _NOT_AUDITED:
             log.info("call refused", action=action, outcome=outcome, peer=caller.address)
             return
@@ -42,6 +42,15 @@ class HubGate:
             await self._journal.audit(caller.name, action, subject, outcome, caller.address, _detail(request))
         except StorageFailed as error:
             log.error("audit entry lost", action=action, subject=subject, outcome=outcome, error=str(error))
+
+
+def _first(message: object, fields: tuple[str, ...]) -> str:
+    return next((str(getattr(message, name)) for name in fields if getattr(message, name, "")), "")
+
+
+def _chosen(answer: object | None) -> str:
+    """What a call that names nothing was about: the name that a child got, the id of a new join token."""
+    return _first(answer, ("name",)) or _first(getattr(answer, "join_token", None), ("id",))
 
 
 def _detail(request: object) -> str:

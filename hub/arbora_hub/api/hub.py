@@ -13,6 +13,7 @@ from arbora.v1 import access_pb2 as pb
 from arbora.v1 import access_pb2_grpc, enrollment_pb2
 from arbora.version import __version__
 from arbora_hub.api import views
+from arbora_hub.api.unbroken import unbroken
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.inventory.inventory import Inventory
@@ -102,7 +103,7 @@ class HubService(access_pb2_grpc.HubServiceServicer):
             step = Step(request.step)
         except ValueError as error:
             raise InvalidInput(f"{request.step!r} is none of prepare, activate, retire", field="step") from error
-        await self._authority.rotate(step, forced=request.forced)
+        await unbroken(self._authority.rotate(step, forced=request.forced))
         return pb.RotateAuthorityResponse(authority=self._keys())
 
     def _keys(self) -> list[pb.AuthorityKey]:

@@ -14,6 +14,7 @@ from arbora.v1 import member_pb2 as pb
 from arbora.v1 import member_pb2_grpc
 from arbora_hub.api import views
 from arbora_hub.api.pages import page
+from arbora_hub.api.unbroken import unbroken
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.placement.labels import matches
@@ -83,7 +84,7 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
                 labels.pop(key, None)
             return replace(row, labels=labels)
 
-        await self._inventory.update(child, change)
+        await unbroken(self._inventory.update(child, change))
         return pb.LabelMemberResponse(member=self._view(child))
 
     async def TaintMember(self, request: pb.TaintMemberRequest, context: Context) -> pb.TaintMemberResponse:
@@ -102,21 +103,25 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
             kept.update({(key, effect): (key, value, effect) for key, value, effect in additions})
             return replace(row, taints=tuple(sorted(kept.values())))
 
-        await self._inventory.update(child, change)
+        await unbroken(self._inventory.update(child, change))
         return pb.TaintMemberResponse(member=self._view(child))
 
     async def CordonMember(self, request: pb.CordonMemberRequest, context: Context) -> pb.CordonMemberResponse:
         """See member.proto."""
         child = self._inventory.resolve(request.path)
-        await self._inventory.update(child, lambda row: replace(row, cordoned=request.cordoned))
+        await unbroken(self._inventory.update(child, lambda row: replace(row, cordoned=request.cordoned)))
         return pb.CordonMemberResponse(member=self._view(child))
 
     async def EvictMember(self, request: pb.EvictMemberRequest, context: Context) -> pb.EvictMemberResponse:
         """See member.proto."""
         child = self._inventory.resolve(request.path)
-        await self._inventory.evict(child)
         reason = f"{child.name} was evicted" + (f": {request.reason[:200]}" if request.reason else "")
-        self._sessions.evict(child.name, reason)
+
+        async def evict() -> None:
+            await self._inventory.evict(child)
+            self._sessions.evict(child.name, reason)
+
+        await unbroken(evict())
         return pb.EvictMemberResponse()
 
     def _view(self, child: Child) -> pb.Member:

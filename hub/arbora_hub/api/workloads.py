@@ -10,6 +10,7 @@ from arbora.v1 import workload_pb2 as pb
 from arbora.v1 import workload_pb2_grpc
 from arbora_hub.api import views
 from arbora_hub.api.pages import page
+from arbora_hub.api.unbroken import unbroken
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.record import WorkloadRecord
@@ -25,8 +26,8 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
 
     async def ApplyWorkload(self, request: pb.ApplyWorkloadRequest, context: Context) -> pb.ApplyWorkloadResponse:
         """See workload.proto."""
-        record, outcome, warnings = await self._workloads.apply(
-            request.name, dict(request.labels), request.spec, dry_run=request.dry_run
+        record, outcome, warnings = await unbroken(
+            self._workloads.apply(request.name, dict(request.labels), request.spec, dry_run=request.dry_run)
         )
         return pb.ApplyWorkloadResponse(
             workload=self._view(record, manifests=False), outcome=outcome, warnings=warnings
@@ -53,7 +54,7 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
         self, request: pb.DeleteWorkloadRequest, context: Context
     ) -> pb.DeleteWorkloadResponse:
         """See workload.proto."""
-        record = await self._workloads.delete(request.name, orphan=request.orphan)
+        record = await unbroken(self._workloads.delete(request.name, orphan=request.orphan))
         return pb.DeleteWorkloadResponse(workload=self._view(record, manifests=False))
 
     async def WatchWorkloads(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 SOONEST = 0.5
 """Seconds that a refused child stays away at least."""
 

@@ -11,6 +11,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -202,9 +203,7 @@ class Workloads:
         """A record `workload/<uid>` came in."""
         uid = key.partition("/")[2]
         record = self._by_uid.get(uid)
-        if record is None or child.name not in record.bound:
-            return
-        if value is None:
+        if value is None or record is None or child.name not in record.bound:
             return
         try:
             status = wire.status_from_wire(pb.AssignmentStatus.FromString(value))
@@ -247,11 +246,9 @@ class Workloads:
         loop = asyncio.get_running_loop()
         saved = loop.time()
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(SAVE_SECONDS):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
             self._wake.clear()
             names, self._woken = tuple(self._woken), {}
             for name in names:

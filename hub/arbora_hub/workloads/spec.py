@@ -96,6 +96,10 @@ def without_secrets(manifest: bytes) -> bytes:
     for field in ("data", "stringData"):
         if isinstance(data.get(field), dict):
             data[field] = dict.fromkeys(data[field], "")
+    annotations = data.get("metadata", {}).get("annotations")
+    if isinstance(annotations, dict):
+        # kubectl keeps the whole object, values included, in one of them
+        data["metadata"]["annotations"] = dict.fromkeys(annotations, "")
     return to_json(data)
 
 

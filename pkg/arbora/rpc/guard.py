@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -50,8 +51,13 @@ class Gate(Protocol):
         """Name and role behind a bearer token. Raises Unauthenticated."""
         ...
 
-    async def audited(self, caller: Caller, method: str, request: object, outcome: str) -> None:
-        """A mutating call ended; outcome is OK or the reason of its refusal."""
+    async def audited(
+        self, caller: Caller, method: str, request: object, answer: object | None, outcome: str
+    ) -> None:
+        """A mutating call ended; outcome is OK, CANCELLED or the reason of its refusal.
+
+        answer: what the handler gave; None if it gave nothing.
+        """
         ...
 
 
@@ -129,21 +135,32 @@ class _Call:
     ) -> Callable[[Any, Context], Awaitable[Any]]:
         async def guarded(request: Any, context: Context) -> Any:
             who = Caller("anyone", address=context.peer())
-            outcome = "OK"
+            answer: Any = None
+            failure: Exception | None = None
             try:
                 who = self._admit(context)
                 caller.set(who)
-                return await behaviour(request, context)
+                answer = await behaviour(request, context)
+            except asyncio.CancelledError:
+                # Whoever called went away or waited long enough: what was asked for may be done or not.
+                await self._audit(who, request, None, "CANCELLED")
+                raise
             except Exception as error:  # noqa: BLE001 - told to the peer and logged by _refuse
-                outcome = error.reason if isinstance(error, ArboraError) else "INTERNAL"
-                if isinstance(error, _Forbidden):
-                    who = error.caller
-                await self._refuse(context, error)
-            finally:
-                if self._rule.mutates:
-                    await asyncio.shield(self._gate.audited(who, self._method, request, outcome))
+                failure = error
+            if isinstance(failure, _Forbidden):
+                who = failure.caller
+            outcome = failure.reason if isinstance(failure, ArboraError) else "INTERNAL" if failure else "OK"
+            # Before the peer hears of it: what was answered is in the log, whatever happens next.
+            await self._audit(who, request, answer, outcome)
+            if failure is not None:
+                await self._refuse(context, failure)
+            return answer
 
         return guarded
+
+    async def _audit(self, who: Caller, request: Any, answer: Any, outcome: str) -> None:
+        if self._rule.mutates:
+            await asyncio.shield(self._gate.audited(who, self._method, request, answer, outcome))
 
     def streaming(self, behaviour: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Any]:
         """For handlers that yield answers, and for those that read and write through the context."""
@@ -152,8 +169,12 @@ class _Call:
             async def generating(request: Any, context: Context) -> AsyncIterator[Any]:
                 try:
                     caller.set(self._admit(context))
-                    async for answer in behaviour(request, context):
-                        yield answer
+                    async with aclosing(behaviour(request, context)) as answers:
+                        async for answer in answers:
+                            if isinstance(self._rule.who, Role):
+                                # Its access may have ended meanwhile: a stream is worth what a new call is.
+                                self._admit(context)
+                            yield answer
                 except Exception as error:  # noqa: BLE001 - told to the peer and logged by _refuse
                     await self._refuse(context, error)
 

@@ -72,8 +72,18 @@ _SERVER: Options = (
     ("grpc.so_reuseport", 0),
 )
 
+_LEAN: Options = (
+    # A connection that idles for weeks should be small: no trace of its events (nobody serves channelz), no
+    # tables of headers (a session sends its headers once). 2.5 kB less for each child.
+    ("grpc.enable_channelz", 0),
+    ("grpc.max_channel_trace_event_memory_per_node", 0),
+    ("grpc.http2.hpack_table_size.decoder", 0),
+    ("grpc.http2.hpack_table_size.encoder", 0),
+)
+
 SESSION_SERVER: Options = (
     *_PLAIN,
+    *_LEAN,
     *_SERVER,
     *_FLOW,
     *_sizes(MAX_FRAME_BYTES),

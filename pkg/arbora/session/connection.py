@@ -144,6 +144,10 @@ class Connection:
     async def _write(self) -> End:
         try:
             await self._writer.run()
+        except asyncio.CancelledError:
+            if _told_to_end():
+                raise
+            return End("the stream was cut")
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The reader hears why; give it the moment to say so.
             await asyncio.sleep(0.1)
@@ -162,6 +166,10 @@ class Connection:
             except grpc.aio.AioRpcError as failure:
                 return End(f"the stream was cut ({failure.code().name.lower()})")
             except asyncio.InvalidStateError:
+                return End("the stream was cut")
+            except asyncio.CancelledError:
+                if _told_to_end():
+                    raise
                 return End("the stream was cut")
             if message is grpc.aio.EOF:
                 return End(f"the stream was cut ({await self._why_closed()})")
@@ -223,3 +231,9 @@ class Connection:
                 code, await self._call.initial_metadata(), await self._call.trailing_metadata(), details=details
             )
         )
+
+
+def _told_to_end() -> bool:
+    """Whether this task is being cancelled. If not, a CancelledError only says that the call was: `close`."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

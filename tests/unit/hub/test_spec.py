@@ -92,7 +92,8 @@ def test_labels_are_those_of_kubernetes(labels: dict[str, str]) -> None:
 
 
 def test_a_viewer_sees_a_secrets_keys_and_not_its_values() -> None:
-    secret = {"kind": "Secret", "data": {"token": "aHVzaA=="}, "stringData": {"b": "hush"}}
+    copy = {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": '{"data":{"token":"aHVzaA=="}}'}}
+    secret = {"kind": "Secret", "metadata": copy, "data": {"token": "aHVzaA=="}, "stringData": {"b": "hush"}}
     shown = without_secrets(json.dumps(secret).encode())
     assert b"aHVzaA" not in shown
     assert b"hush" not in shown
