@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -22,12 +22,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from arbora import context as client_context
-from arbora.errors import InvalidInput
-from arbora.identity.bearer import AccessToken, Role
 from arbora.lock import lock_directory
 from arbora.rpc import options, policy, server
-from arbora.secret import Secret
 from arbora.session import addresses
 from arbora.v1 import (
     access_pb2,
@@ -49,6 +45,7 @@ from arbora.version import __version__
 from arbora_hub.api.access import AccessList, AccessService
 from arbora_hub.api.credentials import CredentialService
 from arbora_hub.api.events import EventService
+from arbora_hub.api.first_admin import FirstAdmin
 from arbora_hub.api.gate import HubGate
 from arbora_hub.api.hub import HubService, JoinTokenService
 from arbora_hub.api.members import MemberService
@@ -95,6 +92,7 @@ class Hub:
     workloads: Workloads
     enrollment: Enrollment
     accesses: AccessList
+    first_admin: FirstAdmin
     client_address: str = ""
     """host:port to dial; so are the next two."""
     join_address: str = ""
@@ -139,7 +137,14 @@ async def _parts(hub: Hub) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(part.run(), name=type(part).__name__)
-                for part in (hub.journal, hub.authority, hub.inventory, hub.sessions, hub.workloads)
+                for part in (
+                    hub.journal,
+                    hub.authority,
+                    hub.inventory,
+                    hub.sessions,
+                    hub.workloads,
+                    hub.first_admin,
+                )
             ]
             try:
                 yield
@@ -169,6 +174,7 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     teller = SettingsTeller(inventory, sessions, authority)
     teller.tell_all()
     authority.on_change(teller.tell_all)
+    authority.on_change(sessions.end_untrusted)
     inventory.on_change(teller.tell)
     inventory.on_change(workloads.child_changed)
     for kind in ("status", "sketch"):
@@ -176,7 +182,10 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     sessions.observe("workload", workloads.observed)
     sessions.observe("event", EventListener(journal).observed)
     enrollment = Enrollment(store, authority, inventory)
-    return Hub(settings, store, journal, authority, inventory, sessions, workloads, enrollment, accesses)
+    first_admin = FirstAdmin(settings.data_dir, accesses, authority)
+    return Hub(
+        settings, store, journal, authority, inventory, sessions, workloads, enrollment, accesses, first_admin
+    )
 
 
 @asynccontextmanager
@@ -206,7 +215,7 @@ async def _ports(hub: Hub) -> AsyncIterator[None]:
         EnrollmentService(hub.enrollment, hub.authority, hub.inventory, hub.session_address), join_server
     )
     health = _add_client_services(hub, client_server)
-    await _write_admin_context(hub)
+    await hub.first_admin.welcome(hub.client_address)
     servers = (session_server, join_server, client_server)
     for one in servers:
         await one.start()
@@ -255,34 +264,6 @@ def _add_client_services(hub: Hub, client_server: grpc.aio.Server) -> Any:
         [*_services(), "grpc.health.v1.Health", reflection.SERVICE_NAME], client_server
     )
     return health
-
-
-async def _write_admin_context(hub: Hub) -> None:
-    """At the first start, make the first admin; at every start, keep its context's address and CAs current."""
-    path = hub.settings.data_dir / client_context.ADMIN_FILE
-    ca_pem = hub.authority.bundle().to_pem().decode()
-    if not len(hub.accesses):
-
-        async def hand_over(token: AccessToken) -> None:
-            admin = client_context.Context(hub.client_address, ca_pem, Secret(token.text()))
-            await asyncio.to_thread(client_context.write_context, path, "admin", admin)
-
-        await hub.accesses.create("admin", Role.ADMIN, None, hand_over=hand_over)
-        log.info("first admin made", context=str(path))
-        return
-
-    def refresh() -> None:
-        if not path.exists():
-            return
-        try:
-            kept = client_context.read_contexts(path).contexts.get("admin")
-        except InvalidInput as error:
-            log.warning("the admin context can't be read", path=str(path), error=str(error))
-            return
-        if kept is not None and (kept.hub, kept.ca) != (hub.client_address, ca_pem):
-            client_context.write_context(path, "admin", replace(kept, hub=hub.client_address, ca=ca_pem))
-
-    await asyncio.to_thread(refresh)
 
 
 def _dialable(bind: str) -> str:

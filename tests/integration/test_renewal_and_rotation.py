@@ -11,6 +11,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 
 from arbora.client import HubClient
+from arbora.context import find_context
 from arbora.errors import Conflict, Unavailable
 from arbora.identity.authority import pin
 from arbora.identity.rotation import Phase, Step
@@ -205,6 +206,21 @@ async def test_an_agent_that_was_away_for_a_whole_forced_rotation_needs_a_new_to
             down = await session.introduce("edge-7")
             assert down is not None
             assert down.HasField("welcome")
+
+
+async def test_a_retired_ca_ends_the_sessions_that_rest_on_it_and_the_admins_file_follows(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub:
+        old = await enrolled(hub, tmp_path, "edge-7")
+        async with played(old) as session:
+            down = await session.introduce("edge-7")
+            assert down is not None
+            for step in (Step.PREPARE, Step.ACTIVATE, Step.RETIRE):
+                await rotate(hub, step)
+            await eventually(lambda: not hub.hub.sessions.connected("edge-7"), "the session has ended")
+        assert "CertificateUntrusted" in await hub.reasons("member/edge-7")
+        ca = hub.hub.authority.bundle().to_pem().decode()
+        file = hub.hub.settings.data_dir / "admin.yaml"
+        await eventually(lambda: find_context(file)[1].ca == ca, "the admin's file names the new CA")
 
 
 async def test_a_rotation_step_taken_too_early_is_refused_and_changes_nothing(tmp_path: Path) -> None:

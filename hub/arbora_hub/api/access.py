@@ -11,10 +11,10 @@ from arbora.rpc.guard import Context, caller
 from arbora.v1 import access_pb2 as pb
 from arbora.v1 import access_pb2_grpc
 from arbora_hub.api import views
-from arbora_hub.api.unbroken import unbroken
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.store.port import ReadTx, Store, WriteTx
 from arbora_hub.store.rows import AccessRow
+from arbora_hub.unbroken import unbroken
 
 
 class AccessList:

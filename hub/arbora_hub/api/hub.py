@@ -13,10 +13,10 @@ from arbora.v1 import access_pb2 as pb
 from arbora.v1 import access_pb2_grpc, enrollment_pb2
 from arbora.version import __version__
 from arbora_hub.api import views
-from arbora_hub.api.unbroken import unbroken
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.spec import check_labels
 

@@ -14,12 +14,12 @@ from arbora.v1 import member_pb2 as pb
 from arbora.v1 import member_pb2_grpc
 from arbora_hub.api import views
 from arbora_hub.api.pages import page
-from arbora_hub.api.unbroken import unbroken
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.placement.labels import matches
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.rows import ChildRow
+from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.spec import check_labels
 

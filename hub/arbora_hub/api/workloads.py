@@ -10,8 +10,8 @@ from arbora.v1 import workload_pb2 as pb
 from arbora.v1 import workload_pb2_grpc
 from arbora_hub.api import views
 from arbora_hub.api.pages import page
-from arbora_hub.api.unbroken import unbroken
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.record import WorkloadRecord
 from arbora_hub.workloads.spec import without_secrets

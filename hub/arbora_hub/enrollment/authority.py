@@ -133,6 +133,12 @@ class HubAuthority:
             tuple(self._authorities[serial].certificate for serial in rotation.trusted(self._slots, _now()))
         )
 
+    def key_ids(self) -> frozenset[str]:
+        """Key identifiers of every CA that is trusted now, as `rpc.peer.Peer.issuer`."""
+        return frozenset(
+            x509.SubjectKeyIdentifier.from_public_key(one.public_key()).digest.hex() for one in self.bundle()
+        )
+
     def bundle_der(self) -> list[bytes]:
         """The same, as it crosses the wire."""
         return self.bundle().to_der()

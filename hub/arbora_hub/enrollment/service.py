@@ -13,6 +13,7 @@ from arbora.v1 import enrollment_pb2_grpc
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment, Issued
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.unbroken import unbroken
 
 KINDS: dict[int, Kind] = {pb.CHILD_KIND_AGENT: Kind.AGENT, pb.CHILD_KIND_HUB: Kind.HUB}
 
@@ -41,14 +42,16 @@ class EnrollmentService(enrollment_pb2_grpc.EnrollmentServiceServicer):
         kind = KINDS.get(request.kind)
         if kind is None:
             raise InvalidInput("is neither agent nor hub", field="kind")
-        issued = await self._enrollment.enroll(
-            request.token,
-            request.csr,
-            kind,
-            request.name,
-            request.cluster_uid,
-            request.version,
-            caller.get().address,
+        issued = await unbroken(
+            self._enrollment.enroll(
+                request.token,
+                request.csr,
+                kind,
+                request.name,
+                request.cluster_uid,
+                request.version,
+                caller.get().address,
+            )
         )
         return pb.EnrollResponse(
             name=issued.name,
@@ -85,7 +88,7 @@ class RenewalService(enrollment_pb2_grpc.RenewalServiceServicer):
         """See enrollment.proto."""
         peer = caller.get().peer
         assert peer is not None
-        issued = await self._enrollment.renew(peer, request.csr)
+        issued = await unbroken(self._enrollment.renew(peer, request.csr))
         return pb.RenewResponse(certificate=_certificate(issued, self._authority))
 
 

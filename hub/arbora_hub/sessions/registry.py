@@ -222,6 +222,15 @@ class Sessions:
                 session.end(goodbye(enrollment_pb2.REFUSAL_MUST_REJOIN, "the certificate has expired"))
                 self._journal.event(NORMAL, "CertificateExpired", f"member/{name}", "The session was ended.")
 
+    def end_untrusted(self) -> None:
+        """End sessions whose certificate comes from a CA that is no longer trusted."""
+        trusted = self._authority.key_ids()
+        for name, session in list(self._sessions.items()):
+            if session.peer.issuer not in trusted:
+                why = "the CA of the certificate was retired"
+                session.end(goodbye(enrollment_pb2.REFUSAL_MUST_REJOIN, why))
+                self._journal.event(WARNING, "CertificateUntrusted", f"member/{name}", "Its CA was retired.")
+
     async def drain(self, seconds: float) -> None:
         """Ask every child to leave and wait until they have, at most `seconds`."""
         self._draining = True

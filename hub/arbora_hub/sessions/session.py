@@ -145,9 +145,9 @@ class Session:
                 if self._handle(message):
                     writer.wake()
             except InvalidInput as error:
-                self._ending = True
-                self._farewell = goodbye(enrollment_pb2.REFUSAL_PROTOCOL, f"protocol error: {error}")
-                return await self._say_farewell()
+                # The last word waits for the writer, which may be in the middle of a frame.
+                self.end(goodbye(enrollment_pb2.REFUSAL_PROTOCOL, f"protocol error: {error}"))
+                continue
             if now - writer.last_sent >= self._beat_after:
                 writer.beat()
             del message  # or an idle session would hold its last one until the next comes

@@ -21,6 +21,8 @@ class Peer:
     """Of the certificate, lower-case hex without leading zeros."""
     not_after: float
     """End of the certificate, seconds since the epoch."""
+    issuer: str
+    """Key identifier of the CA that signed it, hex; empty: it names none."""
     address: str
 
 
@@ -36,9 +38,14 @@ def peer_of(context: grpc.aio.ServicerContext[Any, Any]) -> Peer:
     except InvalidInput as error:
         raise Unauthenticated("the client certificate's URI is not a SPIFFE id of this hub") from error
     leaf = x509.load_pem_x509_certificate(pems[0])
+    try:
+        named = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except x509.ExtensionNotFound:
+        named = None
     return Peer(
         spiffe_id=spiffe_id,
         serial=f"{leaf.serial_number:x}",
         not_after=leaf.not_valid_after_utc.timestamp(),
+        issuer=named.hex() if named else "",
         address=context.peer(),
     )

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from arbora.errors import Conflict
-from arbora_hub.api.unbroken import unbroken
+from arbora_hub.unbroken import unbroken
 
 
 class Change:
