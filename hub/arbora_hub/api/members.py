@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from arbora.errors import InvalidInput
+from arbora.manifests.matching import matches
 from arbora.manifests.selectors import Selector, parse_selector
 from arbora.rpc.guard import Context
 from arbora.v1 import member_pb2 as pb
@@ -16,7 +17,6 @@ from arbora_hub.api import views
 from arbora_hub.api.pages import page
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
-from arbora_hub.placement.labels import matches
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.rows import ChildRow
 from arbora_hub.unbroken import unbroken

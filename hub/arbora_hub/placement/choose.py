@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from arbora.manifests.matching import matches
 from arbora.manifests.selectors import Selector
-from arbora_hub.placement.labels import matches
 
 BLOCKING_EFFECTS = frozenset({"NoSchedule", "NoExecute"})
 

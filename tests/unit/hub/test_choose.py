@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arbora.manifests.matching import matches
 from arbora.manifests.selectors import Requirement, Selector, parse_selector
 from arbora_hub.placement.choose import Candidate, Wish, choose
-from arbora_hub.placement.labels import matches
 
 H100 = Candidate("paris", {"gpu": "h100", "count": "32"})
 A100 = Candidate("oslo", {"gpu": "a100", "count": "8"})

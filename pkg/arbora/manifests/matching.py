@@ -1,10 +1,17 @@
-"""Do these labels match this selector? Pure; the semantics are those of Kubernetes node selectors."""
+"""Do these labels satisfy this selector? Pure; the semantics are those of Kubernetes node selectors.
+
+For: everything that selects by labels and must not import the hub.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from arbora.manifests.selectors import Requirement, Selector
+
+INTEGER = re.compile(r"-?[0-9]{1,18}")
+"""What Gt and Lt take for a number; anything else matches neither."""
 
 
 def matches(selector: Selector, labels: Mapping[str, str]) -> bool:
@@ -25,7 +32,7 @@ def _holds(requirement: Requirement, value: str | None) -> bool:
         case "DoesNotExist":
             return value is None
         case "Gt" | "Lt":
-            if value is None or not value.lstrip("-").isdigit():
+            if value is None or not INTEGER.fullmatch(value):
                 return False
             bound = int(requirement.values[0])
             return int(value) > bound if requirement.operator == "Gt" else int(value) < bound

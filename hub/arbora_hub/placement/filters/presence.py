@@ -1,0 +1,90 @@
+"""Is the child there, and does it take new work? Liveness and age, cordons, exclusions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from arbora_hub.placement.arrays import Ints
+from arbora_hub.placement.policy import Request
+from arbora_hub.placement.rows import LOST, Place
+from arbora_hub.placement.world import World
+
+STALE_INTERVALS = 3.0
+"""Capacity older than this many report intervals is not built on."""
+
+
+class Liveness:
+    """A child that is lost, or whose capacity is too old to build on, gets nothing new."""
+
+    name = "liveness"
+    codes = ("LOST", "STALE")
+    lasting = False
+
+    def applies(self, request: Request) -> bool:
+        """Always."""
+        return True
+
+    def verdicts(self, world: World) -> Ints:
+        """See Filter. Age only matters where GPUs are asked for: nothing else is read from a sketch alone."""
+        lost_or_stale = world.snapshot.column("liveness", _liveness, np.int64, 0)
+        if world.leader is not None:
+            return lost_or_stale
+        return np.where(lost_or_stale == 1, 1, 0)
+
+    def sentence(self, world: World, slot: int, code: str) -> str:
+        """See Filter."""
+        place = world.snapshot.place(slot)
+        if code == "LOST":
+            return "is lost"
+        return f"reported its capacity {place.age:.0f} s ago, more than {STALE_INTERVALS:.0f} intervals"
+
+
+def _liveness(place: Place, rows: object) -> int:
+    if place.liveness == LOST:
+        return 1
+    return 2 if place.age > STALE_INTERVALS * place.interval else 0
+
+
+class Cordon:
+    """An administrator closed the child for new work."""
+
+    name = "cordon"
+    codes = ("CORDONED",)
+    lasting = False
+
+    def applies(self, request: Request) -> bool:
+        """Always."""
+        return True
+
+    def verdicts(self, world: World) -> Ints:
+        """See Filter."""
+        return world.snapshot.column("cordon", lambda place, rows: int(place.cordoned), np.int64, 0)
+
+    def sentence(self, world: World, slot: int, code: str) -> str:
+        """See Filter."""
+        return "is cordoned"
+
+
+class Exclusion:
+    """The workload is being evicted from there, or the child answered with a shortfall."""
+
+    name = "exclusion"
+    codes = ("EXCLUDED",)
+    lasting = True
+
+    def applies(self, request: Request) -> bool:
+        """Where any child is excluded."""
+        return bool(request.excluded)
+
+    def verdicts(self, world: World) -> Ints:
+        """See Filter."""
+        verdicts = np.zeros(world.snapshot.slots, dtype=np.int64)
+        for child in world.request.excluded:
+            slot = world.snapshot.slot(child)
+            if slot is not None:
+                verdicts[slot] = 1
+        return verdicts
+
+    def sentence(self, world: World, slot: int, code: str) -> str:
+        """See Filter."""
+        return world.request.excluded[world.snapshot.place(slot).name]
