@@ -1,13 +1,13 @@
 """The load generator: a process that enrolls N members and holds their sessions with the real dialing code.
 
-    stdin   {"do": "join", "hub": "127.0.0.1:7444", "token": "arb1...", "members": 1000, "prefix": "m"}
-            {"do": "look"}      {"do": "exit"}
-    stdout  {"enrolled": 1000, "connected": 1000, "cpu_seconds": 12.3}       one line for each command
+    stdin   {"do": "join", "hub": "127.0.0.1:7444", "token": "arb1...", "members": 1000, "prefix": "m", "used": 3}
+            {"do": "look"}      {"do": "assigned", "assigned": 500}      {"do": "exit"}
+    stdout  {"enrolled": 1000, "connected": 1000, "assigned": 500, "cpu_seconds": 12.3}      a line for each command
 
 Each member is an identity of its own (key, CSR, certificate), kept in memory, an Exchange and a Link: one TLS
 connection, the records `status` and one `sketch/<class>`, heartbeats, reconnects. What an agent has beyond
-that, its cluster and its workloads, is left out: assignments arrive and nothing is done about them. It ends
-with its standard input, so it never outlives who started it. Started by `herd.py`.
+that, its cluster and its workloads, is left out: assignments arrive, are counted, and nothing is done about
+them. It ends with its standard input, so it never outlives who started it. Started by `herd.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import resource
 import secrets
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import structlog
@@ -31,6 +33,7 @@ from arbora.errors import ArboraError
 from arbora.identity import join_token
 from arbora.identity.names import Kind
 from arbora.mirror.exchange import Exchange
+from arbora.mirror.inbox import Applied
 from arbora.session import enroll
 from arbora.session.credential import Credential
 from arbora.session.link import Introduction, Link, LinkEvents
@@ -40,6 +43,8 @@ from arbora.version import __version__
 
 ENROLLING = 16
 """Members that enroll at the same time."""
+NODES = 4
+GPUS_PER_NODE = 8
 
 
 class MemoryStore:
@@ -71,23 +76,36 @@ class Fleet:
 
     def __init__(self) -> None:
         self.enrolled = 0
+        self.assigned = 0
+        """Assignments that have arrived, repeated ones included."""
         self._online: set[str] = set()
         self._turn = asyncio.Semaphore(ENROLLING)
         self._changed = asyncio.Event()
-        self._status, self._sketches = _records()
 
     def look(self) -> dict[str, Any]:
         """What is told after each command."""
-        return {"enrolled": self.enrolled, "connected": len(self._online), "cpu_seconds": time.process_time()}
+        return {
+            "enrolled": self.enrolled,
+            "connected": len(self._online),
+            "assigned": self.assigned,
+            "cpu_seconds": time.process_time(),
+        }
 
     async def connected(self, members: int) -> None:
         """Returns when so many have a session."""
-        while len(self._online) < members:
+        await self._until(lambda: len(self._online) >= members)
+
+    async def has_assigned(self, assignments: int) -> None:
+        """Returns when so many assignments have arrived since the start."""
+        await self._until(lambda: self.assigned >= assignments)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             self._changed.clear()
             await self._changed.wait()
 
-    async def member(self, name: str, hub: str, token: join_token.JoinToken) -> None:
-        """One member: join, then hold the session until cancelled."""
+    async def member(self, name: str, hub: str, token: join_token.JoinToken, used: int) -> None:
+        """One member: join, then hold the session until cancelled. used: GPUs of each node that are taken."""
         store = MemoryStore()
         uid = secrets.token_hex(8)
         async with self._turn:
@@ -103,32 +121,41 @@ class Fleet:
                 self._online.discard(name)
             self._changed.set()
 
+        def applied(applied: Applied) -> None:
+            self.assigned += sum(key.startswith("assignment/") for key in applied.changed)
+            self._changed.set()
+
         link = Link(
             credential,
             store,
             Exchange(secrets.randbits(62) + 1),
             Introduction(Kind.AGENT, instance_id=secrets.token_hex(8), cluster_uid=uid),
-            LinkEvents(applied=lambda applied: None, state=heard),
+            LinkEvents(applied=applied, state=heard),
             random.Random(secrets.randbits(64)),
         )
-        link.put("status", self._status)
-        for key, value in self._sketches:
+        link.put("status", status_record())
+        for key, value in sketch_records(used):
             link.put(key, value)
         await link.run()
 
 
-def _records() -> tuple[bytes, list[tuple[str, bytes]]]:
-    """What each member reports: four nodes with eight H100, a third of them in use."""
-    node = NodeGpus("n", GpuClass("nvidia", "H100"), 8, 8, 3, True, 48_000, 400_000)
+@cache
+def status_record(nodes: int = NODES) -> bytes:
+    """What a member says of itself."""
     status = member_pb2.ClusterStatus(
-        kubernetes_version="v1.36.3", agent_version=__version__, nodes=4, nodes_ready=4, api_healthy=True
+        kubernetes_version="v1.36.3", agent_version=__version__, nodes=nodes, nodes_ready=nodes, api_healthy=True
     )
-    rows = sketch([node] * 4, {})
-    sketches = [
+    return status.SerializeToString(deterministic=True)
+
+
+@cache
+def sketch_records(used: int, nodes: int = NODES) -> tuple[tuple[str, bytes], ...]:
+    """Key and value of what a member says of its GPUs: nodes with eight H100 each, of which `used` are taken."""
+    node = NodeGpus("n", GpuClass("nvidia", "H100"), GPUS_PER_NODE, GPUS_PER_NODE, used, True, 48_000, 400_000)
+    return tuple(
         (f"sketch/{each.key}", sketch_to_wire(each, row).SerializeToString(deterministic=True))
-        for each, row in rows.items()
-    ]
-    return status.SerializeToString(deterministic=True), sketches
+        for each, row in sketch([node] * nodes, {}).items()
+    )
 
 
 async def serve(reader: asyncio.StreamReader) -> None:
@@ -152,10 +179,14 @@ async def serve(reader: asyncio.StreamReader) -> None:
                 before = len(tasks)
                 for number in range(command["members"]):
                     name = f"{command['prefix']}-{before + number:05d}"
-                    task = asyncio.create_task(fleet.member(name, command["hub"], token), name=name)
+                    task = asyncio.create_task(
+                        fleet.member(name, command["hub"], token, command["used"]), name=name
+                    )
                     tasks.add(task)
                     task.add_done_callback(ended)
                 await _unless(failed, fleet.connected(before + command["members"]))
+            if command["do"] == "assigned":
+                await _unless(failed, fleet.has_assigned(command["assigned"]))
             print(json.dumps(fleet.look()), flush=True)
     finally:
         for task in tasks:

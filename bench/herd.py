@@ -26,6 +26,8 @@ class Look:
 
     enrolled: int
     connected: int
+    assigned: int
+    """Assignments that have arrived since its start."""
     cpu_seconds: float
 
 
@@ -36,11 +38,20 @@ class Herd:
         self._process = process
         self._log = log
 
-    async def join(self, client: HubClient, join_address: str, members: int, prefix: str = "m") -> Look:
-        """Enroll `members` and return when all have a session. Raises Unavailable, DeadlineExceeded."""
+    async def join(
+        self, client: HubClient, join_address: str, members: int, prefix: str = "m", used: int = 3
+    ) -> Look:
+        """Enroll `members` and return when all have a session. Raises Unavailable, DeadlineExceeded.
+
+        used: GPUs that are taken of the eight of each of a member's four nodes.
+        """
         made = await client.join_tokens.create(uses=members, lifetime=timedelta(hours=1))
         command = {"do": "join", "hub": join_address, "token": made.token, "members": members, "prefix": prefix}
-        return await self._tell(command, JOIN_SECONDS)
+        return await self._tell({**command, "used": used}, JOIN_SECONDS)
+
+    async def assigned(self, assignments: int, seconds: float) -> Look:
+        """Return when so many assignments have arrived since its start. Raises Unavailable, DeadlineExceeded."""
+        return await self._tell({"do": "assigned", "assigned": assignments}, seconds)
 
     async def look(self) -> Look:
         """Ask how it is doing."""

@@ -21,7 +21,7 @@ class Figure:
     """None: not measured; `conditions` says why."""
     unit: str
     target: str
-    """Such as `<= 100`, in `unit`; empty: told for information."""
+    """Such as `<= 100`, `>= 500` or `= 400`, in `unit`; empty: told for information."""
     met: bool | None
     """None where there is no target or no value."""
     conditions: str
@@ -54,11 +54,24 @@ class Report:
         self.figures: list[Figure] = []
 
     def figure(
-        self, id: str, value: float, unit: str, conditions: str, *, at_most: float | None = None
+        self,
+        id: str,
+        value: float,
+        unit: str,
+        conditions: str,
+        *,
+        at_most: float | None = None,
+        at_least: float | None = None,
+        exactly: float | None = None,
     ) -> Figure:
-        """A number, and whether it is at most its target."""
-        target = "" if at_most is None else f"<= {at_most:g}"
-        met = None if at_most is None else value <= at_most
+        """A number, and whether it meets its target, of which there is one at most."""
+        target, met = "", None
+        if at_most is not None:
+            target, met = f"<= {at_most:g}", value <= at_most
+        elif at_least is not None:
+            target, met = f">= {at_least:g}", value >= at_least
+        elif exactly is not None:
+            target, met = f"= {exactly:g}", value == exactly
         return self._add(Figure(f"{self.topic}.{id}", round(value, 3), unit, target, met, conditions))
 
     def quantile(

@@ -32,5 +32,5 @@ class AgentSettings:
     """Longest life of such a token."""
     identity_secret: bool = False
     """Keep the identity in a Secret of the agent's namespace instead of the data directory."""
-    coalesce_seconds: float = 0.1
+    coalesce_seconds: float = 0.05
     """How long changes of free GPUs are gathered before they go up."""

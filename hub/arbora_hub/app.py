@@ -64,6 +64,7 @@ from arbora_hub.settings import JOIN_PORT, SESSION_PORT, HubSettings
 from arbora_hub.store.opening import open_store
 from arbora_hub.store.port import Store
 from arbora_hub.workloads.controller import Workloads
+from arbora_hub.workloads.prices import Prices
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +94,7 @@ class Hub:
     enrollment: Enrollment
     accesses: AccessList
     first_admin: FirstAdmin
+    prices: Prices
     client_address: str = ""
     """host:port to dial; so are the next two."""
     join_address: str = ""
@@ -144,6 +146,7 @@ async def _parts(hub: Hub) -> AsyncIterator[None]:
                     hub.sessions,
                     hub.workloads,
                     hub.first_admin,
+                    hub.prices,
                 )
             ]
             try:
@@ -169,7 +172,10 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     )
     await inventory.load()
     sessions = Sessions(settings, inventory, authority, journal, instance=secrets.token_hex(8))
-    workloads = Workloads(store, inventory, sessions, journal, time.time)
+    prices = Prices(settings.prices, journal, time.time)
+    await prices.fetch()
+    workloads = Workloads(store, inventory, sessions, journal, time.time, prices.of)
+    prices.on_change(workloads.prices_changed)
     await workloads.load()
     teller = SettingsTeller(inventory, sessions, authority)
     teller.tell_all()
@@ -179,12 +185,23 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     inventory.on_change(workloads.child_changed)
     for kind in ("status", "sketch"):
         sessions.observe(kind, inventory.observed)
+    inventory.on_capacity(workloads.capacity_changed)
     sessions.observe("workload", workloads.observed)
     sessions.observe("event", EventListener(journal).observed)
     enrollment = Enrollment(store, authority, inventory)
     first_admin = FirstAdmin(settings.data_dir, accesses, authority)
     return Hub(
-        settings, store, journal, authority, inventory, sessions, workloads, enrollment, accesses, first_admin
+        settings,
+        store,
+        journal,
+        authority,
+        inventory,
+        sessions,
+        workloads,
+        enrollment,
+        accesses,
+        first_admin,
+        prices,
     )
 
 
@@ -256,7 +273,7 @@ def _add_client_services(hub: Hub, client_server: grpc.aio.Server) -> Any:
         JoinTokenService(hub.enrollment, hub.join_address), client_server
     )
     access_pb2_grpc.add_HubServiceServicer_to_server(
-        HubService(hub.authority, hub.inventory, hub.workloads, hub.join_address), client_server
+        HubService(hub.authority, hub.inventory, hub.workloads, hub.prices, hub.join_address), client_server
     )
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, client_server)

@@ -43,6 +43,8 @@ class HubSettings:
     """Sessions held at once."""
     event_limit: int = 10_000
     """Events kept."""
+    prices: str = ""
+    """A JSON file or http(s) URL with prices of GPUs, for the cost score; empty: cost is not known."""
     extra_names: tuple[str, ...] = field(default=())
     """Further DNS names and IPs for the server certificate; only clients that check names need them."""
 

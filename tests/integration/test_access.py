@@ -37,11 +37,13 @@ from tests.support.hub import RunningHub, client_with, running_hub
 VIEWER = """
     MemberService/ListMembers MemberService/GetMember MemberService/WatchMembers
     WorkloadService/ListWorkloads WorkloadService/GetWorkload WorkloadService/WatchWorkloads
+    WorkloadService/ExplainWorkload
     EventService/ListEvents EventService/WatchEvents AccessService/WhoAmI HubService/GetHub
 """
 OPERATOR = """
     MemberService/LabelMember MemberService/TaintMember MemberService/CordonMember
     WorkloadService/ApplyWorkload WorkloadService/DeleteWorkload CredentialService/CreateToken
+    WorkloadService/RebalanceWorkload
 """
 ADMIN = """
     MemberService/EvictMember EventService/ListAudit

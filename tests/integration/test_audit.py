@@ -34,6 +34,7 @@ async def changes(client: HubClient, hub: RunningHub) -> dict[str, BaseException
         ),
         "CordonMember": client.members.cordon("edge-7"),
         "ApplyWorkload": client.workloads.apply("app", [config_map("app")], members=["edge-7"]),
+        "RebalanceWorkload": client.workloads.rebalance("app"),
         "DeleteWorkload": client.workloads.delete("app"),
         "CreateToken": client.tokens.create("edge-7", "default", "runner"),
         "CreateAccess": client.access.create("friend", access_pb2.ROLE_VIEWER),
@@ -66,7 +67,7 @@ async def test_every_call_that_changes_something_is_in_the_audit_log_done_or_ref
             **dict.fromkeys(
                 ("LabelMember", "TaintMember", "CordonMember", "EvictMember", "CreateToken"), "edge-7"
             ),
-            **dict.fromkeys(("ApplyWorkload", "DeleteWorkload"), "app"),
+            **dict.fromkeys(("ApplyWorkload", "RebalanceWorkload", "DeleteWorkload"), "app"),
             **dict.fromkeys(("CreateAccess", "RevokeAccess"), "friend"),
             "CreateJoinToken": "edge-9",
             "RevokeJoinToken": next(entry.subject for entry in entries if entry.action == "RevokeJoinToken"),

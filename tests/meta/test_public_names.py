@@ -26,10 +26,12 @@ NOUNS = {
         "evict": "path reason",
     },
     "workloads": {
-        "apply": "name manifests members selector labels dry_run",
+        "apply": "name manifests members selector labels placement overrides dry_run",
         "apply_document": "document dry_run",
         "list": "",
         "get": "name",
+        "explain": "name",
+        "rebalance": "name dry_run",
         "watch": "name",
         "wait": "name state timeout seen",
         "delete": "name orphan",

@@ -89,6 +89,12 @@ class FakeHub:
         """What the next calls fail with, in order."""
         self.members: dict[str, member_pb2.Member] = {}
         self.workloads: dict[str, workload_pb2.Workload] = {}
+        self.explanations: dict[str, workload_pb2.Explanation] = {}
+        """By workload: what the hub says about its placement."""
+        self.differences: dict[str, dict[str, str]] = {}
+        """By workload, then by member: what overrides change."""
+        self.divided_afresh: dict[str, dict[str, int]] = {}
+        """By workload, then by member: the replicas that a rebalance comes to."""
         self.gone: list[workload_pb2.Workload] = []
         self.evicted: list[tuple[str, str]] = []
         self.events: list[event_pb2.Event] = []

@@ -140,7 +140,32 @@ class _Workloads(workload_pb2_grpc.WorkloadServiceServicer):
             if not request.dry_run:
                 self._hub.workloads[request.name] = workload
                 self._hub.touch()
-            return workload_pb2.ApplyWorkloadResponse(workload=workload, outcome=outcome, warnings=warnings)
+            return workload_pb2.ApplyWorkloadResponse(
+                workload=workload,
+                outcome=outcome,
+                warnings=warnings,
+                explanation=self._hub.explanations.get(request.name),
+                differences=self._hub.differences.get(request.name, {}) if request.dry_run else {},
+            )
+
+    def ExplainWorkload(self, request: Any, context: Any) -> Any:
+        with self._hub.changed:
+            workload = self._find(request.name)
+            return workload_pb2.ExplainWorkloadResponse(explanation=self._hub.explanations.get(workload.name))
+
+    def RebalanceWorkload(self, request: Any, context: Any) -> Any:
+        with self._hub.changed:
+            workload = workload_pb2.Workload.FromString(self._find(request.name).SerializeToString())
+            if (wanted := self._hub.divided_afresh.get(request.name)) is not None:
+                del workload.assignments[:]
+                for path, replicas in sorted(wanted.items()):
+                    workload.assignments.add(path=path, generation=workload.generation, replicas=replicas)
+            if not request.dry_run:
+                self._hub.workloads[request.name] = workload
+                self._hub.touch()
+            return workload_pb2.RebalanceWorkloadResponse(
+                workload=workload, explanation=self._hub.explanations.get(request.name)
+            )
 
     def ListWorkloads(self, request: Any, context: Any) -> Any:
         items, token = _page([w for _, w in sorted(self._hub.workloads.items())], request.page_token)

@@ -18,7 +18,8 @@ from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
-from arbora_hub.workloads.spec import check_labels
+from arbora_hub.workloads.labels import check_labels
+from arbora_hub.workloads.prices import Prices
 
 DEFAULT_LIFETIME = 3600.0
 KINDS = {
@@ -72,8 +73,14 @@ class HubService(access_pb2_grpc.HubServiceServicer):
     """Served on the client port."""
 
     def __init__(
-        self, authority: HubAuthority, inventory: Inventory, workloads: Workloads, join_address: str
+        self,
+        authority: HubAuthority,
+        inventory: Inventory,
+        workloads: Workloads,
+        prices: Prices,
+        join_address: str,
     ) -> None:
+        self._prices = prices
         self._authority = authority
         self._inventory = inventory
         self._workloads = workloads
@@ -93,6 +100,7 @@ class HubService(access_pb2_grpc.HubServiceServicer):
             members=counts,
             workloads=len(self._workloads),
             trust_domain=self._authority.trust_domain,
+            prices_age=views.duration(age) if (age := self._prices.age()) is not None else None,
         )
 
     async def RotateAuthority(

@@ -21,7 +21,7 @@ from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.rows import ChildRow
 from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
-from arbora_hub.workloads.spec import check_labels
+from arbora_hub.workloads.labels import check_labels
 
 Taint = tuple[str, str, str]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from arbora.identity.bearer import Role
+from arbora.identity.names import Path
 from arbora.v1 import access_pb2, enrollment_pb2, event_pb2, member_pb2, workload_pb2
 from arbora.workloads.wire import STATE_TO_WIRE, status_to_wire
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Liveness
+from arbora_hub.placement.decide import Decision
 from arbora_hub.store.rows import AccessRow, AuditRow, EventRow, JoinTokenRow
 from arbora_hub.workloads.record import WorkloadRecord
 
@@ -79,12 +83,15 @@ def workload(record: WorkloadRecord, inventory: Inventory, *, manifests: bool) -
         labels=row.labels,
         generation=row.generation,
         spec=workload_pb2.WorkloadSpec(
-            placement=record.placement, manifests=record.manifests if manifests else ()
+            placement=record.submission.placement,
+            manifests=record.submission.manifests if manifests else (),
+            overrides=record.submission.overrides if manifests else b"",
         ),
         state=STATE_TO_WIRE[record.state()],
         message=record.sentence(),
         created=timestamp(row.created),
         deleting=row.deleting,
+        pending=record.pending,
     )
     for name, part in sorted(record.bound.items()):
         child = inventory.find(name)
@@ -93,9 +100,40 @@ def workload(record: WorkloadRecord, inventory: Inventory, *, manifests: bool) -
             generation=part.generation,
             stale=child is None or child.connected_at is None or not part.fresh,
             withdrawn=part.withdrawn,
+            replicas=part.replicas,
         )
         if part.status is not None:
             assignment.status.CopyFrom(status_to_wire(part.status))
+    return view
+
+
+def explanation(decision: Decision, assumptions: Sequence[str], own_path: Path) -> workload_pb2.Explanation:
+    """Why a workload goes where it goes. assumptions: about its manifests."""
+    told = decision.explanation
+    view = workload_pb2.Explanation(
+        decision=decision.sentence,
+        pending=decision.pending,
+        reasons=decision.reasons,
+        wake=decision.wake,
+        members=told.children,
+        counts=dict(told.counts),
+        assumptions=assumptions,
+    )
+    for one in told.scored:
+        view.scored.add(
+            path=str(own_path.child(one.child)),
+            replicas=one.replicas,
+            room=min(one.room, 2**32 - 1),
+            total=one.total,
+            parts=[
+                workload_pb2.ScorePart(name=part.name, weight=part.weight, score=part.score, reason=part.reason)
+                for part in one.parts
+            ],
+        )
+    for no in told.rejected:
+        view.rejected.add(
+            path=str(own_path.child(no.child)), filter=no.filter, code=no.code, sentence=no.sentence
+        )
     return view
 
 

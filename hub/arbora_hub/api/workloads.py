@@ -11,6 +11,7 @@ from arbora.v1 import workload_pb2_grpc
 from arbora_hub.api import views
 from arbora_hub.api.pages import page
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.placement.decide import Decision
 from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.record import WorkloadRecord
@@ -26,11 +27,39 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
 
     async def ApplyWorkload(self, request: pb.ApplyWorkloadRequest, context: Context) -> pb.ApplyWorkloadResponse:
         """See workload.proto."""
-        record, outcome, warnings = await unbroken(
+        applied = await unbroken(
             self._workloads.apply(request.name, dict(request.labels), request.spec, dry_run=request.dry_run)
         )
+        decision = applied.record.decision
         return pb.ApplyWorkloadResponse(
-            workload=self._view(record, manifests=False), outcome=outcome, warnings=warnings
+            workload=self._view(applied.record, manifests=False),
+            outcome=applied.outcome,
+            warnings=applied.warnings,
+            explanation=self._explained(applied.record, decision) if decision is not None else None,
+            differences={
+                str(self._inventory.own_path.child(name)): text
+                for name, text in applied.differences.items()
+                if text
+            },
+        )
+
+    async def ExplainWorkload(
+        self, request: pb.ExplainWorkloadRequest, context: Context
+    ) -> pb.ExplainWorkloadResponse:
+        """See workload.proto."""
+        record = self._workloads.get(request.name)
+        return pb.ExplainWorkloadResponse(explanation=self._explained(record, self._workloads.explain(record)))
+
+    async def RebalanceWorkload(
+        self, request: pb.RebalanceWorkloadRequest, context: Context
+    ) -> pb.RebalanceWorkloadResponse:
+        """See workload.proto."""
+        record = self._workloads.get(request.name)
+        decision = self._workloads.explain(record, rebalance=True)
+        if not request.dry_run:
+            record = await unbroken(self._workloads.rebalance(request.name))
+        return pb.RebalanceWorkloadResponse(
+            workload=self._view(record, manifests=False), explanation=self._explained(record, decision)
         )
 
     async def ListWorkloads(self, request: pb.ListWorkloadsRequest, context: Context) -> pb.ListWorkloadsResponse:
@@ -79,6 +108,9 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
                     elif name in uids:
                         gone = pb.Workload(name=name, uid=uids.pop(name))
                         yield pb.WatchWorkloadsResponse(workload=gone, gone=True)
+
+    def _explained(self, record: WorkloadRecord, decision: Decision) -> pb.Explanation:
+        return views.explanation(decision, record.submission.shape.reasons, self._inventory.own_path)
 
     def _view(self, record: WorkloadRecord, *, manifests: bool) -> pb.Workload:
         return views.workload(record, self._inventory, manifests=manifests)

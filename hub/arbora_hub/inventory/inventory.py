@@ -49,6 +49,7 @@ class Inventory:
         self._evicted: dict[str, ChildRow] = {}
         self._started = asyncio.get_running_loop().time()
         self._on_change: list[Callable[[Child], None]] = []
+        self._on_capacity: list[Callable[[Child], None]] = []
         self.changes = Changes()
         """Names of members that changed in a way that clients can see."""
         self.own_path = Path()
@@ -105,6 +106,10 @@ class Inventory:
     def on_change(self, callback: Callable[[Child], None]) -> None:
         """Call `callback` after a child joined, left, or its labels, taints, cordon or liveness changed."""
         self._on_change.append(callback)
+
+    def on_capacity(self, callback: Callable[[Child], None]) -> None:
+        """Call `callback` after a child reported other GPUs than before."""
+        self._on_capacity.append(callback)
 
     # durable changes
 
@@ -202,6 +207,9 @@ class Inventory:
         child.fresh = True
         child.unsaved = True
         self.changes.notify(child.name)
+        if key.startswith("sketch/"):
+            for callback in self._on_capacity:
+                callback(child)
 
     async def run(self) -> None:
         """Judge liveness and save what was reported, until cancelled."""

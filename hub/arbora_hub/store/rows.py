@@ -106,6 +106,8 @@ class AssignmentRow:
     withdrawn: bool = False
     status: bytes = b""
     """What the child last reported, serialized; saved lazily, by `save_statuses` only."""
+    replicas: int = 1
+    """Units of the workload that it is to run, where they are divided."""
 
 
 @dataclass(frozen=True, slots=True)

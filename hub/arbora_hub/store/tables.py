@@ -97,6 +97,7 @@ assignments = sa.Table(
     sa.Column("generation", sa.BigInteger, nullable=False),
     sa.Column("withdrawn", sa.Boolean, nullable=False),
     sa.Column("status", sa.LargeBinary, nullable=False),
+    sa.Column("replicas", sa.BigInteger, nullable=False),
     sa.Index("assignments_by_child", "child"),
 )
 

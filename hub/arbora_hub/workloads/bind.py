@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -19,19 +19,22 @@ class Binding:
         return bool(self.assign or self.withdraw)
 
 
-def bind(
-    chosen: Iterable[str], generation: int, bound: Mapping[str, tuple[int, bool]], *, deleting: bool
-) -> Binding:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a child was last told."""
+
+    generation: int
+    replicas: int = 1
+    withdrawn: bool = False
+
+
+def bind(chosen: Mapping[str, int], generation: int, bound: Mapping[str, Part], *, deleting: bool) -> Binding:
     """Decide.
 
-    bound: for each child that has a part of the workload, (generation, withdrawn). A part that is being
-    withdrawn from a child that is chosen again is assigned again.
+    chosen: child -> units that it is to run. A part that is being withdrawn from a child that is chosen again is
+    assigned again.
     """
-    wanted = frozenset() if deleting else frozenset(chosen)
-    assign = tuple(
-        sorted(name for name in wanted if name not in bound or bound[name][1] or bound[name][0] != generation)
-    )
-    withdraw = tuple(
-        sorted(name for name, (_, withdrawn) in bound.items() if name not in wanted and not withdrawn)
-    )
+    wanted = {} if deleting else chosen
+    assign = tuple(sorted(name for name, count in wanted.items() if bound.get(name) != Part(generation, count)))
+    withdraw = tuple(sorted(name for name, part in bound.items() if name not in wanted and not part.withdrawn))
     return Binding(assign, withdraw)

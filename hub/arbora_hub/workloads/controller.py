@@ -1,8 +1,8 @@
 """Workloads at run time: store first, then memory, then what each child is told.
 
-apply -> validate -> choose -> bind -> (store) -> assignment/<uid> in the children's desired maps
+apply -> validate -> decide -> bind -> (store) -> reserve -> assignment/<uid> in the children's desired maps
 workload/<uid> from a child -> status -> watchers; a withdrawn part that is gone -> forgotten
-a child that joins, leaves or changes -> choose again for the workloads that could care
+a child that joins, leaves or changes -> decide again, for the workloads that could care
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ from contextlib import suppress
 from dataclasses import replace
 
 import structlog
-from google.protobuf.message import DecodeError
 
-from arbora.errors import Conflict, InvalidInput, NotFound, StorageFailed
+from arbora.capacity.gpus import GpuClass
+from arbora.errors import Conflict, NotFound, StorageFailed
+from arbora.manifests.difference import text_difference
+from arbora.manifests.objects import to_json
+from arbora.manifests.overrides import MemberFacts
 from arbora.v1 import workload_pb2 as pb
 from arbora.workloads import wire
-from arbora.workloads.model import State
 from arbora_hub.changes import Changes
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
-from arbora_hub.inventory.liveness import Liveness
-from arbora_hub.journal import NORMAL, WARNING, Journal
-from arbora_hub.placement.choose import Candidate, Choice, choose
+from arbora_hub.journal import NORMAL, Journal
+from arbora_hub.placement.decide import Decision
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.port import ReadTx, Store, WriteTx
 from arbora_hub.store.rows import AssignmentRow, WorkloadRow
-from arbora_hub.workloads.bind import Binding, bind
-from arbora_hub.workloads.record import Bound, WorkloadRecord, restored
-from arbora_hub.workloads.spec import check_labels, check_workload_name, read_manifests, read_placement
+from arbora_hub.workloads.bind import Binding, Part, bind
+from arbora_hub.workloads.labels import check_labels
+from arbora_hub.workloads.record import Applied, Bound, WorkloadRecord, read_submission, restored
+from arbora_hub.workloads.reports import Reports, is_gone
+from arbora_hub.workloads.scheduler import Scheduler
+from arbora_hub.workloads.spec import check_workload_name
 
 log = structlog.get_logger(__name__)
 
@@ -50,21 +54,25 @@ class Workloads:
         sessions: Sessions,
         journal: Journal,
         clock: Callable[[], float],
+        price: Callable[[str, GpuClass], float | None] = lambda child, gpu_class: None,
     ) -> None:
-        """clock: wall time in seconds."""
+        """clock: wall time in seconds. price: per device and hour of a class in a child, None if not known."""
         self._store = store
         self._inventory = inventory
         self._sessions = sessions
         self._journal = journal
         self._clock = clock
+        self._scheduler = Scheduler(price)
         self._by_name: dict[str, WorkloadRecord] = {}
         self._by_uid: dict[str, WorkloadRecord] = {}
         self._parts: Counter[str] = Counter()
         """How many workloads have a part on each child."""
+        self._arrived: dict[str, set[str]] = {}
+        """Child -> uids whose pods have their GPUs by its report, until its next capacity shows that."""
         self._writing = asyncio.Lock()
         self._woken: dict[str, None] = {}
         self._wake = asyncio.Event()
-        self._unsaved: set[tuple[str, str]] = set()
+        self._reports = Reports(store, journal)
         self.changes = Changes()
         """Names of workloads that changed in a way that clients can see."""
 
@@ -75,23 +83,26 @@ class Workloads:
             return list(await tx.workloads.list()), list(await tx.assignments.list())
 
         rows, assignments = await self._store.read(read)
+        for child in self._inventory:
+            self._place(child)
         for row in rows:
             record = restored(row, self._inventory.own_path)
             self._by_name[row.name] = self._by_uid[row.uid] = record
         for part in assignments:
             owner = self._by_uid.get(part.uid)
-            child = self._inventory.find(part.child)
-            if owner is None or child is None:
+            found = self._inventory.find(part.child)
+            if owner is None or found is None:
                 log.warning("assignment without workload or child", uid=part.uid, child=part.child)
                 continue
-            bound = Bound(part.generation, part.withdrawn)
+            bound = Bound(part.generation, part.withdrawn, replicas=part.replicas)
             if part.status:
                 bound.status = wire.status_from_wire(pb.AssignmentStatus.FromString(part.status))
             owner.bound[part.child] = bound
             self._parts[part.child] += 1
-            self._send(owner, child, bound)
+            self._send(owner, found, bound)
         for record in self._by_name.values():
-            record.choice = self._choose(record)
+            record.decision = self._decide(record)
+            self._scheduler.hold(record.request(), replace(record.decision, added=()), self._clock())
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -114,21 +125,24 @@ class Workloads:
         """Workloads that have a part on a child."""
         return self._parts[child]
 
+    def explain(self, record: WorkloadRecord, *, rebalance: bool = False) -> Decision:
+        """The decision as it would be taken now, with every child."""
+        return self._decide(record, rebalance=rebalance, everything=True)
+
     # what clients do
 
-    async def apply(
-        self, name: str, labels: dict[str, str], spec: pb.WorkloadSpec, *, dry_run: bool
-    ) -> tuple[WorkloadRecord, pb.ApplyOutcome.ValueType, list[str]]:
-        """Create or change a workload; the record afterwards, what was done, warnings.
+    async def apply(self, name: str, labels: dict[str, str], spec: pb.WorkloadSpec, *, dry_run: bool) -> Applied:
+        """Create or change a workload. Durable when it returns, and handed to every session.
 
-        Durable when it returns, and handed to every session. Raises InvalidInput, Conflict, StorageFailed.
+        Raises InvalidInput, Conflict, StorageFailed.
         """
         check_workload_name(name)
         check_labels(labels, "metadata.labels")
-        wish = read_placement(spec.placement, self._inventory.own_path)
-        manifests = read_manifests(list(spec.manifests))
+        submission = read_submission(spec, self._inventory.own_path)
         placement = spec.placement.SerializeToString(deterministic=True)
-        packed = pb.WorkloadSpec(manifests=manifests).SerializeToString(deterministic=True)
+        packed = pb.WorkloadSpec(
+            manifests=submission.manifests, overrides=submission.overrides
+        ).SerializeToString(deterministic=True)
         async with self._writing:
             existing = self._by_name.get(name)
             if existing is not None and existing.row.deleting:
@@ -138,41 +152,45 @@ class Workloads:
                 )
             if existing is None:
                 row = WorkloadRow(
-                    uid=str(uuid.uuid4()),
-                    name=name,
-                    labels=labels,
-                    generation=1,
-                    placement=placement,
-                    manifests=packed,
-                    created=self._clock(),
-                    deleting=False,
+                    str(uuid.uuid4()), name, labels, 1, placement, packed, self._clock(), deleting=False
                 )
                 outcome = pb.APPLY_OUTCOME_CREATED
-            elif (existing.row.placement, existing.row.manifests, existing.row.labels) == (
-                placement,
-                packed,
-                labels,
-            ):
+            elif replace(existing.row, placement=placement, manifests=packed, labels=labels) == existing.row:
                 row, outcome = existing.row, pb.APPLY_OUTCOME_UNCHANGED
             else:
-                changed = existing.row.manifests != packed
+                generation = existing.row.generation + int(existing.row.manifests != packed)
                 row = replace(
                     existing.row,
                     labels=labels,
-                    generation=existing.row.generation + int(changed),
+                    generation=generation,
                     placement=placement,
                     manifests=packed,
                 )
                 outcome = pb.APPLY_OUTCOME_CHANGED
-            record = WorkloadRecord(
-                row, spec.placement, wish, manifests, dict(existing.bound) if existing is not None else {}
-            )
-            record.choice = self._choose(record)
-            warnings = [f"{member}: {reason}" for member, reason in record.choice.left_out]
-            if dry_run or outcome == pb.APPLY_OUTCOME_UNCHANGED:
-                return record, outcome, warnings
+            bound = {name: replace(part) for name, part in existing.bound.items()} if existing else {}
+            record = WorkloadRecord(row, submission, bound)
+            record.decision = self._decide(record, everything=dry_run)
+            # An override that does not fit must fail here, not at a child.
+            shares = {
+                child: submission.for_member(self._facts(child), count)
+                for child, count in record.decision.assignments
+            }
+            differences = {}
+            if dry_run:
+                differences = {one: text_difference(submission.objects, each) for one, each in shares.items()}
+            elif outcome != pb.APPLY_OUTCOME_UNCHANGED:
+                await self._commit(record)
+        return Applied(record, outcome, record.warnings(), differences)
+
+    async def rebalance(self, name: str) -> WorkloadRecord:
+        """Divide a workload afresh. Raises NotFound, Conflict, StorageFailed."""
+        async with self._writing:
+            record = self.get(name)
+            if record.row.deleting:
+                raise Conflict(f"the workload {name} is being deleted")
+            record.decision = self._decide(record, rebalance=True)
             await self._commit(record)
-        return record, outcome, warnings
+        return record
 
     async def delete(self, name: str, *, orphan: bool) -> WorkloadRecord:
         """Withdraw a workload from every child; it is forgotten once all have deleted it.
@@ -180,22 +198,16 @@ class Workloads:
         orphan: forget it now where a child can't be reached. Raises NotFound, StorageFailed.
         """
         async with self._writing:
-            record = self.get(name)
-            updated = WorkloadRecord(
-                replace(record.row, deleting=True),
-                record.placement,
-                record.wish,
-                record.manifests,
-                dict(record.bound),
-                record.choice,
-            )
-            await self._commit(updated)
+            before = self.get(name)
+            bound = {child: replace(part) for child, part in before.bound.items()}
+            record = WorkloadRecord(replace(before.row, deleting=True), before.submission, bound, before.decision)
+            await self._commit(record)
             if orphan:
-                gone = [child for child in updated.bound if not self._sessions.connected(child)]
-                await self._forget(updated, gone)
-            elif not updated.bound:
-                await self._forget(updated, ())
-        return updated
+                gone = [child for child in record.bound if not self._sessions.connected(child)]
+                await self._forget(record, gone)
+            elif not record.bound:
+                await self._forget(record, ())
+        return record
 
     # what children say
 
@@ -203,42 +215,39 @@ class Workloads:
         """A record `workload/<uid>` came in."""
         uid = key.partition("/")[2]
         record = self._by_uid.get(uid)
-        if value is None or record is None or child.name not in record.bound:
+        if record is None or child.name not in record.bound or value is None:
             return
-        try:
-            status = wire.status_from_wire(pb.AssignmentStatus.FromString(value))
-        except (DecodeError, InvalidInput):
-            self._journal.event(
-                WARNING,
-                "InvalidRecord",
-                f"member/{child.name}",
-                f"The record {key[:80]!r} can't be read; it is left out.",
-            )
+        news = self._reports.take(record, child, value)
+        if news is None:
             return
-        part = record.bound[child.name]
-        before = part.status
-        part.status, part.fresh = status, True
-        self._unsaved.add((uid, child.name))
-        if part.withdrawn and status.state is State.DELETED and status.generation >= part.generation:
+        if news.arrived:
+            self._arrived.setdefault(child.name, set()).add(uid)
+        if news.gone:
             self._queue(record.row.name)
-        if status.state is State.DEGRADED and (before is None or before.state is not State.DEGRADED):
-            self._journal.event(
-                WARNING, "WorkloadDegraded", f"workload/{record.row.name}", f"On {child.name}: {status.message}"
-            )
-        elif status.state is State.COMPLETE and (before is None or before.state is not State.COMPLETE):
-            self._journal.event(
-                NORMAL, "WorkloadComplete", f"workload/{record.row.name}", f"Complete on {child.name}."
-            )
         self.changes.notify(record.row.name)
 
     def child_changed(self, child: Child) -> None:
-        """A child joined, left, or changed: choose again where that can matter."""
+        """A child joined, left, or changed: decide again where that can matter."""
+        self._place(child)
         for record in self._by_name.values():
-            if (
-                record.wish.selector is not None
-                or child.name in record.wish.members
-                or child.name in record.bound
-            ):
+            policy = record.submission.policy
+            if child.name in record.bound or child.name in policy.members or policy.selector or policy.groups:
+                self._queue(record.row.name)
+
+    def prices_changed(self) -> None:
+        """Other prices hold from the next decision on; what is placed stays where it is."""
+        for child in self._inventory:
+            self._place(child)
+
+    def capacity_changed(self, child: Child) -> None:
+        """A child's free GPUs changed: whoever waits for such may go there now."""
+        for uid in self._arrived.pop(child.name, ()):
+            self._scheduler.reported(uid, child.name)
+        self._place(child)
+        path = str(self._inventory.path_of(child))
+        for uid in self._scheduler.woken(child, path, self._clock()):
+            record = self._by_uid.get(uid)
+            if record is not None:
                 self._queue(record.row.name)
 
     async def run(self) -> None:
@@ -264,24 +273,7 @@ class Workloads:
 
     async def save(self) -> None:
         """Save the last known status of assignments that reported something new."""
-        unsaved, self._unsaved = self._unsaved, set()
-        statuses: dict[tuple[str, str], bytes] = {}
-        for uid, child in unsaved:
-            record = self._by_uid.get(uid)
-            part = record.bound.get(child) if record is not None else None
-            if part is not None and part.status is not None:
-                statuses[uid, child] = wire.status_to_wire(part.status).SerializeToString()
-        if not statuses:
-            return
-
-        async def write(tx: WriteTx) -> None:
-            await tx.assignments.save_statuses(statuses)
-
-        try:
-            await self._store.write(write)
-        except StorageFailed as error:
-            log.warning("the workloads' status could not be saved", error=str(error))
-            self._unsaved |= unsaved
+        await self._reports.save(self._by_uid.get)
 
     # inside
 
@@ -289,55 +281,58 @@ class Workloads:
         self._woken[name] = None
         self._wake.set()
 
+    def _place(self, child: Child) -> None:
+        active = self._inventory.active(child)
+        self._scheduler.place_changed(child, str(self._inventory.path_of(child)), active=active)
+
+    def _facts(self, name: str) -> MemberFacts:
+        child = self._inventory.find(name)
+        labels = child.row.labels if child is not None else {}
+        return MemberFacts(name, self._inventory.own_path.child(name), labels)
+
+    def _decide(self, record: WorkloadRecord, *, rebalance: bool = False, everything: bool = False) -> Decision:
+        request = record.request(rebalance=rebalance)
+        return self._scheduler.decide(request, record.previous(), self._clock(), everything=everything)
+
     async def _settle(self, name: str) -> None:
         """Bring one workload's parts in line with the children as they are now."""
         record = self._by_name.get(name)
         if record is None:
             return
         gone = [
-            child
-            for child, part in record.bound.items()
-            if self._inventory.find(child) is None
-            or (
-                part.withdrawn
-                and part.fresh
-                and part.status is not None
-                and part.status.state is State.DELETED
-                and part.status.generation >= part.generation
-            )
+            child for child, part in record.bound.items() if self._inventory.find(child) is None or is_gone(part)
         ]
         if gone or (record.row.deleting and not record.bound):
             await self._forget(record, gone)
-        record = self._by_name.get(name)
-        if record is None:
+        if record.row.deleting:
             return
-        choice = self._choose(record)
-        if choice != record.choice:
-            record.choice = choice
+        before = record.decision
+        record.decision = self._decide(record)
+        if before is None or (before.assignments, before.reasons) != (
+            record.decision.assignments,
+            record.decision.reasons,
+        ):
             self.changes.notify(name)
         if self._binding(record):
             await self._commit(record)
-
-    def _choose(self, record: WorkloadRecord) -> Choice:
-        present = frozenset(name for name, part in record.bound.items() if not part.withdrawn)
-        return choose(record.wish, (_candidate(child) for child in self._inventory), present)
+        else:
+            self._scheduler.hold(record.request(), replace(record.decision, added=()), self._clock())
 
     def _binding(self, record: WorkloadRecord) -> Binding:
-        return bind(
-            record.choice.chosen,
-            record.row.generation,
-            {name: (part.generation, part.withdrawn) for name, part in record.bound.items()},
-            deleting=record.row.deleting,
-        )
+        chosen = dict(record.decision.assignments) if record.decision is not None else {}
+        bound = {
+            name: Part(part.generation, part.replicas, part.withdrawn) for name, part in record.bound.items()
+        }
+        return bind(chosen, record.row.generation, bound, deleting=record.row.deleting)
 
     async def _commit(self, record: WorkloadRecord) -> None:
-        """Store a workload and its binding, then take both over and tell the children."""
-        binding = self._binding(record)
-        row = record.row
-        parts = [AssignmentRow(row.uid, name, row.generation, False, b"") for name in binding.assign]
-        parts += [
-            AssignmentRow(row.uid, name, record.bound[name].generation, True, b"") for name in binding.withdraw
-        ]
+        """Store a workload and its binding, then take both over, reserve, and tell the children."""
+        binding, row = self._binding(record), record.row
+        counts = dict(record.decision.assignments) if record.decision is not None else {}
+        parts = [AssignmentRow(row.uid, name, row.generation, replicas=counts[name]) for name in binding.assign]
+        for name in binding.withdraw:
+            part = record.bound[name]
+            parts.append(AssignmentRow(row.uid, name, part.generation, True, replicas=part.replicas))
 
         async def write(tx: WriteTx) -> None:
             await tx.workloads.put(row)
@@ -345,34 +340,41 @@ class Workloads:
                 await tx.assignments.put_many(parts)
 
         await self._store.write(write)
-        for part in parts:
-            before = record.bound.get(part.child)
-            self._parts[part.child] += before is None
-            record.bound[part.child] = Bound(
-                part.generation, part.withdrawn, before.status if before is not None else None
+        if record.decision is not None and not row.deleting:
+            self._scheduler.hold(record.request(), record.decision, self._clock())
+        for stored in parts:
+            before = record.bound.get(stored.child)
+            self._parts[stored.child] += before is None
+            status = before.status if before is not None else None
+            record.bound[stored.child] = Bound(
+                stored.generation, stored.withdrawn, status, replicas=stored.replicas
             )
         self._by_name[row.name] = self._by_uid[row.uid] = record
-        for part in parts:
-            child = self._inventory.find(part.child)
+        for stored in parts:
+            child = self._inventory.find(stored.child)
             if child is not None:
-                self._send(record, child, record.bound[part.child])
+                self._send(record, child, record.bound[stored.child])
         self.changes.notify(row.name)
 
     def _send(self, record: WorkloadRecord, child: Child, part: Bound) -> None:
-        row = record.row
+        row, manifests = record.row, record.submission.manifests
+        if part.withdrawn:
+            manifests = ()
+        elif record.submission.divided or record.submission.overrides:
+            share = record.submission.for_member(self._facts(child.name), part.replicas)
+            manifests = tuple(to_json(one) for one in share)
         message = pb.Assignment(
             uid=row.uid,
             name=row.name,
             generation=part.generation,
-            manifests=() if part.withdrawn else record.manifests,
+            manifests=manifests,
             withdrawn=part.withdrawn,
         )
         self._sessions.put(child, f"assignment/{row.uid}", message.SerializeToString(deterministic=True))
 
     async def _forget(self, record: WorkloadRecord, children: Iterable[str]) -> None:
         """Drop parts that are gone; with the last part of a deleted workload, the workload."""
-        names = list(children)
-        row = record.row
+        names, row = list(children), record.row
         last = row.deleting and not (record.bound.keys() - set(names))
 
         async def write(tx: WriteTx) -> None:
@@ -383,16 +385,13 @@ class Workloads:
         await self._store.write(write)
         for name in names:
             self._parts[name] -= record.bound.pop(name, None) is not None
+            self._scheduler.reported(row.uid, name)
             child = self._inventory.find(name)
             if child is not None:
                 self._sessions.delete(child, f"assignment/{row.uid}")
         if last:
             self._by_name.pop(row.name, None)
             self._by_uid.pop(row.uid, None)
+            self._scheduler.forget(row.uid)
             self._journal.event(NORMAL, "WorkloadDeleted", f"workload/{row.name}", f"{row.name} is gone.")
         self.changes.notify(row.name)
-
-
-def _candidate(child: Child) -> Candidate:
-    row = child.row
-    return Candidate(row.name, row.labels, row.taints, row.cordoned, child.liveness is Liveness.LOST)

@@ -1,16 +1,30 @@
-"""One workload as this process knows it."""
+"""One workload as this process knows it: what was submitted, what it asks for, where it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+from arbora.capacity.shape import WorkloadShape, shape_of_all, with_share
+from arbora.errors import InvalidInput
 from arbora.identity.names import Path
+from arbora.manifests.objects import Manifest, from_json, to_json
+from arbora.manifests.override_reading import read_overrides
+from arbora.manifests.overrides import MemberFacts, Override, apply_overrides
 from arbora.v1 import workload_pb2 as pb
 from arbora.workloads.model import AssignmentStatus, State, roll_up
-from arbora_hub.placement.choose import Choice, Wish
+from arbora_hub.placement.decide import Decision
+from arbora_hub.placement.demand import Demand
+from arbora_hub.placement.policy import Policy, Request
 from arbora_hub.store.rows import WorkloadRow
-from arbora_hub.workloads.spec import read_placement
+from arbora_hub.workloads.demand import can_divide, demand_of
+from arbora_hub.workloads.policy import read_policy
+from arbora_hub.workloads.spec import read_manifests
+
+_NOT_MEANT = frozenset({"choice", "groups", "expression"})
+"""Filters that say a member was not meant at all."""
 
 
 @dataclass(slots=True)
@@ -22,6 +36,61 @@ class Bound:
     status: AssignmentStatus | None = None
     fresh: bool = False
     """The status is from a session of this process; else it was loaded from the store."""
+    replicas: int = 1
+    """Units that it is to run, where they are divided."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a client wants, read and checked."""
+
+    placement: pb.Placement
+    manifests: tuple[bytes, ...]
+    """Canonical JSON."""
+    overrides: bytes
+    """Canonical JSON of the list, empty if there is none."""
+    policy: Policy
+    shape: WorkloadShape
+    demand: Demand
+
+    @cached_property
+    def objects(self) -> tuple[Manifest, ...]:
+        """The manifests as data."""
+        return tuple(from_json(data) for data in self.manifests)
+
+    @cached_property
+    def edits(self) -> tuple[Override, ...]:
+        """The overrides as data."""
+        return read_overrides(json.loads(self.overrides)) if self.overrides else ()
+
+    @property
+    def divided(self) -> bool:
+        """Whether members get shares rather than all of it."""
+        return self.policy.mode != "duplicate" and can_divide(self.shape)
+
+    def for_member(self, member: MemberFacts, replicas: int) -> tuple[Manifest, ...]:
+        """What one member is to run. Raises InvalidInput if an override does not fit an object."""
+        objects = with_share(self.objects, self.shape, replicas) if self.divided else self.objects
+        return apply_overrides(objects, self.edits, member).manifests if self.edits else objects
+
+
+def read_submission(spec: pb.WorkloadSpec, own_path: Path) -> Submission:
+    """Read a client's wish. Raises InvalidInput with the path of the field that is wrong."""
+    policy = read_policy(spec.placement, own_path)
+    manifests = read_manifests(list(spec.manifests))
+    overrides = b""
+    if spec.overrides:
+        try:
+            written = json.loads(spec.overrides)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"is not JSON: {error}", field="spec.overrides") from error
+        read_overrides(written)
+        overrides = to_json(written) if written else b""
+    try:
+        shape = shape_of_all([from_json(data) for data in manifests])
+    except InvalidInput as error:
+        raise InvalidInput(error.message, field=f"spec.{error.field}", hint=error.hint) from error
+    return Submission(spec.placement, manifests, overrides, policy, shape, demand_of(shape, policy))
 
 
 @dataclass(slots=True, eq=False)
@@ -29,12 +98,32 @@ class WorkloadRecord:
     """Changed only by the controller, on the loop."""
 
     row: WorkloadRow
-    placement: pb.Placement
-    wish: Wish
-    manifests: tuple[bytes, ...]
+    submission: Submission
     bound: dict[str, Bound] = field(default_factory=dict)
     """By child's name."""
-    choice: Choice = field(default_factory=lambda: Choice((), ()))
+    decision: Decision | None = None
+    """The last one; None: not decided since this process started."""
+
+    def request(self, *, rebalance: bool = False) -> Request:
+        """What placement is asked."""
+        return Request(self.row.uid, self.submission.policy, self.submission.demand, rebalance=rebalance)
+
+    def previous(self) -> dict[str, int]:
+        """Child -> units that it has now."""
+        return {name: part.replicas for name, part in self.bound.items() if not part.withdrawn}
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a client should look at: named or selected members that don't take it, a few of them."""
+        if self.decision is None:
+            return ()
+        told = self.decision.explanation.rejected
+        others = (f"{one.child} {one.sentence}" for one in told if one.filter not in _NOT_MEANT)
+        return tuple(dict.fromkeys((*self.decision.reasons, *others)))
+
+    @property
+    def pending(self) -> int:
+        """Replicas without a place."""
+        return self.decision.pending if self.decision is not None else 0
 
     def state(self) -> State:
         """Rolled up over the children."""
@@ -43,6 +132,8 @@ class WorkloadRecord:
         return roll_up(self._states())
 
     def _states(self) -> Iterable[State]:
+        if self.pending:
+            yield State.PENDING
         for part in self.bound.values():
             if part.withdrawn:
                 continue
@@ -55,23 +146,31 @@ class WorkloadRecord:
         """Why it is in that state."""
         if self.row.deleting:
             left = sorted(self.bound)
-            return (
-                f"waiting for {', '.join(left[:5])}{' ...' * (len(left) > 5)} to delete it" if left else "deleted"
-            )
+            more = " ..." if len(left) > 5 else ""
+            return f"waiting for {', '.join(left[:5])}{more} to delete it" if left else "deleted"
         troubled = [
             f"{name}: {part.status.message}"
             for name, part in sorted(self.bound.items())
             if part.status is not None and part.status.state is State.DEGRADED and part.status.message
         ]
-        return "; ".join(troubled[:3]) if troubled else self.choice.sentence
+        if troubled:
+            return "; ".join(troubled[:3])
+        return self.decision.sentence if self.decision is not None else "not decided yet"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did, or would do."""
+
+    record: WorkloadRecord
+    outcome: pb.ApplyOutcome.ValueType
+    warnings: tuple[str, ...]
+    differences: Mapping[str, str]
+    """Child -> what overrides and division change there; only filled by a dry run."""
 
 
 def restored(row: WorkloadRow, own_path: Path) -> WorkloadRecord:
     """A workload as the store knows it, with no parts yet."""
-    placement = pb.Placement.FromString(row.placement)
-    return WorkloadRecord(
-        row=row,
-        placement=placement,
-        wish=read_placement(placement, own_path),
-        manifests=tuple(pb.WorkloadSpec.FromString(row.manifests).manifests),
-    )
+    spec = pb.WorkloadSpec.FromString(row.manifests)
+    spec.placement.CopyFrom(pb.Placement.FromString(row.placement))
+    return WorkloadRecord(row, read_submission(spec, own_path))

@@ -1,66 +1,14 @@
-"""Is what a client submits a workload? Validates a WorkloadSpec and reads its placement. Pure."""
+"""Is what a client submits a workload? Validates its name and its manifests. Pure."""
 
 from __future__ import annotations
 
-import re
-
 from arbora.errors import InvalidInput
-from arbora.identity.names import Path, check_name
+from arbora.identity.names import check_name
 from arbora.manifests.objects import from_json, ref_of, to_json
-from arbora.manifests.selectors import Requirement, Selector
-from arbora.v1 import workload_pb2 as pb
-from arbora_hub.placement.choose import Wish
 
 MAX_MANIFESTS = 500
 MAX_BYTES = 4 * 1024 * 1024
 """All manifests of a workload together."""
-
-_LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-
-
-def check_labels(labels: dict[str, str], field: str) -> dict[str, str]:
-    """Return `labels` if they are valid Kubernetes labels, else raise InvalidInput naming the one that isn't."""
-    for key, value in labels.items():
-        if not _LABEL_KEY.fullmatch(key):
-            raise InvalidInput(
-                f"{key!r} is not a label key", field=field, hint="Such as gpu or example.org/zone."
-            )
-        if not _LABEL_VALUE.fullmatch(value):
-            raise InvalidInput(
-                f"{value!r} is not a label value", field=f"{field}.{key}", hint="At most 63 of A-Z a-z 0-9 - _ ."
-            )
-    return labels
-
-
-def read_placement(placement: pb.Placement, own_path: Path) -> Wish:
-    """The wish behind a placement. Raises InvalidInput naming the field."""
-    members: list[str] = []
-    for index, text in enumerate(placement.members):
-        field = f"spec.placement.members[{index}]"
-        path = Path.parse(text, field)
-        below = path.relative_to(own_path) if text.startswith("/") else path
-        if below is None or len(below.labels) != 1:
-            raise InvalidInput(f"{text!r} is not a child of this hub", field=field)
-        members.append(below.labels[0])
-    if not placement.HasField("selector"):
-        if not members:
-            raise InvalidInput(
-                "lists no members and has no selector",
-                field="spec.placement",
-                hint="Give members: [name] or selector: {matchLabels: {gpu: h100}}.",
-            )
-        return Wish(tuple(dict.fromkeys(members)))
-    selector = placement.selector
-    expressions = []
-    for index, entry in enumerate(selector.match_expressions):
-        requirement = Requirement(entry.key, entry.operator, tuple(entry.values))
-        fault = requirement.fault()
-        if fault or not entry.key:
-            raise InvalidInput(fault or "has no key", field=f"spec.placement.selector.matchExpressions[{index}]")
-        expressions.append(requirement)
-    labels = check_labels(dict(selector.match_labels), "spec.placement.selector.matchLabels")
-    return Wish(tuple(dict.fromkeys(members)), Selector(labels, tuple(expressions)))
 
 
 def read_manifests(manifests: list[bytes]) -> tuple[bytes, ...]:

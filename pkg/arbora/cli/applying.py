@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from arbora.errors import InvalidInput
-from arbora.manifests.documents import Documents, PlacementDocument, WorkloadDocument, read
+from arbora.manifests.documents import Documents, WorkloadDocument, read
 from arbora.manifests.objects import Manifest, ref_of
+from arbora.manifests.placement_document import PlacementDocument
 from arbora.manifests.selectors import parse_selector
 
 
@@ -23,6 +24,11 @@ def gather(
     """
     found: list[Documents] = [read(text, source) for source, text in sources]
     workloads = [workload for documents in found for workload in documents.workloads]
+    if fleets := [fleet for documents in found for fleet in documents.fleets]:
+        raise InvalidInput(
+            f"{fleets[0].source}:{fleets[0].line}: a Fleet can't be applied",
+            hint="It is for `arbora simulate -f fleet.yaml -f workload.yaml`.",
+        )
     objects = [manifest for documents in found for manifest in documents.objects]
     if objects:
         workloads.append(_wrapped(objects, name, members, selector))
@@ -33,6 +39,12 @@ def gather(
         )
     if not workloads:
         raise InvalidInput("there is nothing to apply: no document in what was given")
+    check_unique(workloads)
+    return workloads
+
+
+def check_unique(workloads: Iterable[WorkloadDocument]) -> None:
+    """Raises InvalidInput naming both places of a workload that is there twice."""
     seen: dict[str, WorkloadDocument] = {}
     for workload in workloads:
         first = seen.setdefault(workload.name, workload)
@@ -41,7 +53,6 @@ def gather(
                 f"{workload.source}:{workload.line}: a second workload {workload.name}, "
                 f"first at {first.source}:{first.line}"
             )
-    return workloads
 
 
 def _wrapped(objects: list[Manifest], name: str, members: str, selector: str) -> WorkloadDocument:

@@ -48,6 +48,9 @@ def serve(
         str,
         typer.Option("--trust-domain", metavar="DOMAIN", help="SPIFFE trust domain, fixed at the first start."),
     ] = "",
+    prices: Annotated[
+        str, typer.Option("--prices", metavar="FILE|URL", help="Prices of GPUs, for placement by cost.")
+    ] = "",
     server_name: Annotated[
         list[str] | None,
         typer.Option("--server-name", metavar="NAME", help="A further name in the certificate; repeat for more."),
@@ -69,6 +72,7 @@ def serve(
         session_address=_everywhere(session_address),
         advertise=advertise,
         trust_domain=trust_domain,
+        prices=prices,
         extra_names=tuple(server_name or ()),
     )
     app_module = load("arbora_hub.app", "hub")

@@ -15,6 +15,7 @@ from arbora.cli import (
     hub,
     join_token,
     members,
+    simulate,
     token,
     version,
     workloads,
@@ -40,6 +41,7 @@ app.add_typer(members.app, name="members", rich_help_panel=FLEET)
 gpus.register(app, FLEET)
 apply.register(app, WORK)
 app.add_typer(workloads.app, name="workloads", rich_help_panel=WORK)
+simulate.register(app, WORK)
 app.add_typer(token.app, name="token", rich_help_panel=WORK)
 events.register(app, RECORD)
 app.add_typer(hub.app, name="hub", rich_help_panel=RUN)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor
@@ -20,7 +21,9 @@ from arbora.errors import InvalidInput
 from arbora.manifests.objects import from_json
 
 _JSON_FIELDS = frozenset({"arbora.v1.WorkloadSpec.manifests", "arbora.v1.Assignment.manifests"})
-"""Fields of bytes that hold JSON."""
+"""Fields of bytes that hold a JSON object."""
+_JSON_LIST = "arbora.v1.WorkloadSpec.overrides"
+"""The one that holds a JSON list, or nothing for an empty one."""
 
 
 def to_plain(message: Message) -> Any:
@@ -70,4 +73,7 @@ def _bytes(field: Any, value: bytes) -> Any:
     if field.full_name in _JSON_FIELDS:
         with contextlib.suppress(InvalidInput):  # else shown as the bytes they are
             return from_json(value)
+    if field.full_name == _JSON_LIST:
+        with contextlib.suppress(ValueError):
+            return json.loads(value or b"[]")
     return base64.b64encode(value).decode()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from arbora.cli import words
+from arbora.cli.explain_view import replicas
 from arbora.cli.labels import show_labels
-from arbora.cli.lines import Column
+from arbora.cli.lines import Column, align
 from arbora.cli.output import Section
+from arbora.cli.placement_view import placement_facts
 from arbora.errors import InvalidInput
 from arbora.manifests.objects import from_json, ref_of
 from arbora.v1 import workload_pb2 as pb
@@ -17,8 +20,12 @@ from arbora.workloads.wire import state_from_wire
 _DONE = (State.AVAILABLE, State.COMPLETE)
 
 
+def _kept(workload: pb.Workload) -> list[pb.MemberAssignment]:
+    return [part for part in workload.assignments if not part.withdrawn]
+
+
 def _members(workload: pb.Workload) -> str:
-    parts = [part for part in workload.assignments if not part.withdrawn]
+    parts = _kept(workload)
     done = sum(
         part.status.generation >= workload.generation and state_from_wire(part.status.state) in _DONE
         for part in parts
@@ -35,6 +42,10 @@ COLUMNS: Sequence[Column[pb.Workload]] = (
     Column("NAME", lambda w: w.name, long=True),
     Column("STATE", state, style=lambda w: words.workload_style(w.state)),
     Column("MEMBERS", _members),
+    Column("REPLICAS", lambda w: str(sum(part.replicas for part in _kept(w))), wide=True),
+    Column(
+        "PENDING", lambda w: str(w.pending) if w.pending else "-", style=lambda w: "yellow" if w.pending else ""
+    ),
     Column("AGE", lambda w: words.age(w.created)),
     Column("GENERATION", lambda w: str(w.generation), wide=True),
     Column("UID", lambda w: w.uid, wide=True),
@@ -43,25 +54,28 @@ COLUMNS: Sequence[Column[pb.Workload]] = (
 )
 
 
-def placement(wanted: pb.Placement) -> str:
-    """Where it goes, in one line."""
-    parts = [", ".join(wanted.members)] if wanted.members else []
-    if wanted.HasField("selector"):
-        terms = [f"{key}={value}" for key, value in sorted(wanted.selector.match_labels.items())]
-        for each in wanted.selector.match_expressions:
-            values = f" ({', '.join(each.values)})" if each.values else ""
-            terms.append(f"{each.key} {each.operator}{values}")
-        parts.append(f"members with {' and '.join(terms)}" if terms else "all members")
-    return "; ".join(parts)
+def moves(before: pb.Workload, after: pb.Workload) -> list[str]:
+    """Where `after` runs more or less than `before`, as lines of a table; none if nothing moves."""
+    was, will = ({part.path: part.replicas for part in _kept(each)} for each in (before, after))
+    rows = [
+        (path, str(was.get(path, 0)), str(will.get(path, 0)))
+        for path in sorted({*was, *will})
+        if was.get(path) != will.get(path)
+    ]
+    return [f"  {line}" for line in align([("MEMBER", "WAS", "IS"), *rows])] if rows else []
 
 
-def describe(workload: pb.Workload) -> list[Section]:
-    """One workload in full."""
+def describe(workload: pb.Workload, why: pb.Explanation | None = None) -> list[Section]:
+    """One workload in full. why: the explanation of what is pending."""
     facts = [
         ("Workload", workload.name),
         ("State", state(workload)),
         ("Message", workload.message),
-        ("Placement", placement(workload.spec.placement)),
+        ("Pending", replicas(workload.pending) if workload.pending else ""),
+        *(("Because", reason) for reason in dict.fromkeys(why.reasons if why else ())),
+        ("Would help", why.wake if why else ""),
+        *placement_facts(workload.spec.placement),
+        ("Overrides", _overrides(workload.spec.overrides)),
         ("Generation", str(workload.generation)),
         ("Labels", show_labels(workload.labels)),
         ("Created", f"{words.moment(workload.created)} ({words.age(workload.created)} ago)"),
@@ -71,7 +85,8 @@ def describe(workload: pb.Workload) -> list[Section]:
     objects: list[Sequence[str]] = []
     for part in workload.assignments:
         status = part.status
-        behind = "" if status.generation >= part.generation else f" (generation {status.generation} reported)"
+        late = part.HasField("status") and status.generation < part.generation
+        behind = f" (generation {status.generation} reported)" if late else ""
         note = "; ".join(
             text
             for text in (
@@ -82,7 +97,7 @@ def describe(workload: pb.Workload) -> list[Section]:
             if text.strip()
         )
         reported = words.workload_state(status.state) if part.HasField("status") else "Pending"
-        members.append((part.path, reported, note.strip()))
+        members.append((part.path, reported, str(part.replicas or "-"), note.strip()))
         for each in status.objects:
             where = f"{each.namespace}/{each.name}" if each.namespace else each.name
             objects.append((part.path, each.kind, where, words.workload_state(each.state), each.message))
@@ -90,9 +105,17 @@ def describe(workload: pb.Workload) -> list[Section]:
     return [
         Section(facts=facts),
         Section("Manifests", facts=written),
-        Section("Members", table=(("MEMBER", "STATE", "MESSAGE"), members)),
+        Section("Members", table=(("MEMBER", "STATE", "REPLICAS", "MESSAGE"), members)),
         Section("Objects", table=(("MEMBER", "KIND", "NAME", "STATE", "MESSAGE"), objects)),
     ]
+
+
+def _overrides(written: bytes) -> str:
+    try:
+        found = json.loads(written or b"[]")
+    except ValueError:
+        return "unreadable"
+    return str(len(found)) if found else ""
 
 
 def _named(manifest: bytes) -> str:

@@ -1,4 +1,4 @@
-"""`arbora workloads`: list, describe, delete, watch."""
+"""`arbora workloads`: list, describe, explain, rebalance, delete, watch."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +33,57 @@ async def describe_workload(hub: "HubClient", name: Name, output: Output = Forma
     from arbora.cli.workload_view import describe
 
     found = await hub.workloads.get(name)
-    show_one(found, lambda: describe(found), View(output))
+    view = View(output)
+    why = await hub.workloads.explain(name) if found.pending and not view.structured else None
+    show_one(found, lambda: describe(found, why), view)
+
+
+@hub_command(app, "explain", "arbora workloads explain train-llm", "arbora workloads explain train-llm -o wide")
+async def explain_workload(hub: "HubClient", name: Name, output: Output = Format.TABLE) -> None:
+    """Say why a workload is where it is, and not elsewhere.
+
+    Members it could run on come with their scores, the best first; a ? stands where nothing was known.
+    """
+    from arbora.cli.console import write
+    from arbora.cli.explain_view import explanation_lines
+    from arbora.cli.output import show_data
+    from arbora.cli.plain import to_plain
+
+    explanation = await hub.workloads.explain(name)
+    if (view := View(output)).structured:
+        show_data(to_plain(explanation), output)
+    else:
+        write("\n".join(explanation_lines(explanation, view.wide)))
+
+
+@hub_command(
+    app,
+    "rebalance",
+    "arbora workloads rebalance train-llm --dry-run",
+    "arbora workloads rebalance train-llm",
+)
+async def rebalance_workload(
+    hub: "HubClient",
+    name: Name,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would move; change nothing.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Divide a workload afresh over the members. Nothing else moves what is placed."""
+    from arbora.cli.console import write
+    from arbora.cli.explain_view import explanation_lines
+    from arbora.cli.output import show_data
+    from arbora.cli.plain import to_plain
+    from arbora.cli.workload_view import moves
+
+    before = await hub.workloads.get(name)
+    answer = await hub.workloads.rebalance(name, dry_run=dry_run)
+    if (view := View(output)).structured:
+        show_data(to_plain(answer), output)
+        return
+    moved = moves(before, answer.workload)
+    outcome = "rebalanced" if moved else "unchanged"
+    lines = [f"workload/{name} {outcome}{' (dry run)' if dry_run else ''}", *moved]
+    write("\n".join([*lines, *explanation_lines(answer.explanation, view.wide)]))
 
 
 @hub_command(app, "delete", "arbora workloads delete train-llm --yes --wait")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from typing import Any
 
 import grpc
+from google.protobuf import json_format
 
 from arbora.client.calls import Calls
 from arbora.client.waiting import WorkloadDegraded, faults, reached, state_of
 from arbora.errors import DeadlineExceeded, InvalidInput, NotFound, Unavailable
-from arbora.manifests.documents import PlacementDocument, WorkloadDocument
+from arbora.manifests.documents import WorkloadDocument
 from arbora.manifests.objects import Manifest, to_json
+from arbora.manifests.placement_document import PlacementDocument
 from arbora.manifests.selectors import Selector
 from arbora.v1 import workload_pb2 as pb
 from arbora.v1.workload_pb2_grpc import WorkloadServiceStub
@@ -34,11 +38,17 @@ class Workloads:
         members: Iterable[str] = (),
         selector: Selector | None = None,
         labels: Mapping[str, str] | None = None,
+        placement: Mapping[str, Any] | None = None,
+        overrides: Iterable[Mapping[str, Any]] = (),
         dry_run: bool = False,
     ) -> pb.ApplyWorkloadResponse:
-        """Create or change a workload. Repeating it changes nothing."""
-        placement = PlacementDocument(tuple(members), selector)
-        document = WorkloadDocument(name, placement, tuple(manifests), labels or {})
+        """Create or change a workload. Repeating it changes nothing.
+
+        placement: further fields of `spec.placement` as in a file, such as {"division": {"mode": "pack"}}.
+        overrides: `spec.overrides` as in a file. dry_run: the hub says what would happen, and does nothing.
+        """
+        where = PlacementDocument(tuple(members), selector, placement or {})
+        document = WorkloadDocument(name, where, tuple(manifests), labels or {}, tuple(overrides))
         return await self.apply_document(document, dry_run=dry_run)
 
     async def apply_document(
@@ -73,6 +83,19 @@ class Workloads:
         """
         request = pb.DeleteWorkloadRequest(name=name, orphan=orphan)
         return (await self._calls.write(self._stub.DeleteWorkload, request)).workload
+
+    async def explain(self, name: str) -> pb.Explanation:
+        """Why a workload is where it is, and not elsewhere, as it would be decided now."""
+        request = pb.ExplainWorkloadRequest(name=name)
+        return (await self._calls.read(self._stub.ExplainWorkload, request)).explanation
+
+    async def rebalance(self, name: str, *, dry_run: bool = False) -> pb.RebalanceWorkloadResponse:
+        """Divide a workload afresh; nothing else moves what is placed. The workload afterwards, and why.
+
+        dry_run: say what would move, and do nothing.
+        """
+        request = pb.RebalanceWorkloadRequest(name=name, dry_run=dry_run)
+        return await self._calls.write(self._stub.RebalanceWorkload, request)
 
     def watch(self, name: str = "") -> AsyncGenerator[pb.WatchWorkloadsResponse, None]:
         """Every workload once, then each one that changes. name: only this one."""
@@ -152,9 +175,27 @@ def _only(name: str) -> pb.WatchWorkloadsRequest:
 
 
 def request_of(document: WorkloadDocument, *, dry_run: bool = False) -> pb.ApplyWorkloadRequest:
-    """The call that applies `document`."""
-    placement = pb.Placement(members=document.placement.members)
-    if (selector := document.placement.selector) is not None:
+    """The call that applies `document`. Raises InvalidInput if its placement has a field that nobody knows."""
+    return pb.ApplyWorkloadRequest(
+        name=document.name,
+        labels=dict(document.labels),
+        spec=pb.WorkloadSpec(
+            placement=_placement(document.placement),
+            manifests=[to_json(manifest) for manifest in document.manifests],
+            overrides=_json(document.overrides) if document.overrides else b"",
+        ),
+        dry_run=dry_run,
+    )
+
+
+def _json(overrides: Iterable[Mapping[str, Any]]) -> bytes:
+    """In the order as written, unlike manifests: a variable of a container may use those before it."""
+    return json.dumps([*overrides], separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _placement(written: PlacementDocument) -> pb.Placement:
+    placement = pb.Placement(members=written.members)
+    if (selector := written.selector) is not None:
         placement.selector.CopyFrom(
             pb.LabelSelector(
                 match_labels=dict(selector.match_labels),
@@ -164,10 +205,8 @@ def request_of(document: WorkloadDocument, *, dry_run: bool = False) -> pb.Apply
                 ],
             )
         )
-    manifests = [to_json(manifest) for manifest in document.manifests]
-    return pb.ApplyWorkloadRequest(
-        name=document.name,
-        labels=dict(document.labels),
-        spec=pb.WorkloadSpec(placement=placement, manifests=manifests),
-        dry_run=dry_run,
-    )
+    try:
+        json_format.ParseDict(dict(written.rest), placement)
+    except json_format.ParseError as error:
+        raise InvalidInput(f"is not a placement: {error}", field="spec.placement") from error
+    return placement

@@ -57,6 +57,8 @@ POLICY: dict[str, Rule] = {
     "/arbora.v1.WorkloadService/GetWorkload": _reads(Role.VIEWER),
     "/arbora.v1.WorkloadService/WatchWorkloads": _reads(Role.VIEWER),
     "/arbora.v1.WorkloadService/DeleteWorkload": _writes(Role.OPERATOR),
+    "/arbora.v1.WorkloadService/ExplainWorkload": _reads(Role.VIEWER),
+    "/arbora.v1.WorkloadService/RebalanceWorkload": _writes(Role.OPERATOR),
     "/arbora.v1.CredentialService/CreateToken": _writes(Role.OPERATOR),
     "/arbora.v1.EventService/ListEvents": _reads(Role.VIEWER),
     "/arbora.v1.EventService/WatchEvents": _reads(Role.VIEWER),

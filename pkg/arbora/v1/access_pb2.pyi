@@ -609,6 +609,7 @@ class GetHubResponse(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     WORKLOADS_FIELD_NUMBER: _builtins.int
     TRUST_DOMAIN_FIELD_NUMBER: _builtins.int
+    PRICES_AGE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names the hub for good."""
     version: _builtins.str
@@ -633,6 +634,10 @@ class GetHubResponse(_message.Message):
     def members(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Children by liveness."""
 
+    @_builtins.property
+    def prices_age(self) -> _duration_pb2.Duration:
+        """Since prices were read. Absent: there are none."""
+
     def __init__(
         self,
         *,
@@ -645,10 +650,11 @@ class GetHubResponse(_message.Message):
         members: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         workloads: _builtins.int = ...,
         trust_domain: _builtins.str = ...,
+        prices_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["uptime", b"uptime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices_age", b"prices_age", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "id", b"id", "join_address", b"join_address", "members", b"members", "path", b"path", "trust_domain", b"trust_domain", "uptime", b"uptime", "version", b"version", "workloads", b"workloads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "id", b"id", "join_address", b"join_address", "members", b"members", "path", b"path", "prices_age", b"prices_age", "trust_domain", b"trust_domain", "uptime", b"uptime", "version", b"version", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

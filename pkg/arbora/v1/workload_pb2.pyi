@@ -100,6 +100,9 @@ class WorkloadSpec(_message.Message):
 
     PLACEMENT_FIELD_NUMBER: _builtins.int
     MANIFESTS_FIELD_NUMBER: _builtins.int
+    OVERRIDES_FIELD_NUMBER: _builtins.int
+    overrides: _builtins.bytes
+    """What is different in some members: the list `spec.overrides` as JSON in UTF-8. Empty: nothing."""
     @_builtins.property
     def placement(self) -> Global___Placement:
         """Where."""
@@ -113,10 +116,11 @@ class WorkloadSpec(_message.Message):
         *,
         placement: Global___Placement | None = ...,
         manifests: _abc.Iterable[_builtins.bytes] | None = ...,
+        overrides: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["placement", b"placement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifests", b"manifests", "placement", b"placement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifests", b"manifests", "overrides", b"overrides", "placement", b"placement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -124,33 +128,321 @@ Global___WorkloadSpec: _TypeAlias = WorkloadSpec  # noqa: Y015
 
 @_typing.final
 class Placement(_message.Message):
-    """Where a workload goes: to the union of what is listed and what is selected."""
+    """Where a workload goes: which members, how many of them, how much to each, and what makes one better."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class WeightsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MEMBERS_FIELD_NUMBER: _builtins.int
     SELECTOR_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    OVERFLOW_FIELD_NUMBER: _builtins.int
+    TOLERATIONS_FIELD_NUMBER: _builtins.int
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
+    DIVISION_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    expression: _builtins.str
+    """CEL over labels and properties; must hold as well."""
+    overflow: _builtins.bool
+    """Fill one group, then the next, instead of choosing one."""
+    clusters: _builtins.int
+    """At most this many members; 0: no limit."""
+    minimum: _builtins.int
+    """With fewer members nothing is placed."""
+    priority: _builtins.int
+    """Among pending workloads the higher goes first."""
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths or names of members."""
+        """Paths or names of members. Without members, selector and groups every member is meant."""
 
     @_builtins.property
     def selector(self) -> Global___LabelSelector:
-        """A Kubernetes label selector over members' labels. Absent: selects nothing."""
+        """A Kubernetes label selector over members' labels; what it selects adds to what is listed."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___AffinityGroup]:
+        """Members tried together, group after group."""
+
+    @_builtins.property
+    def tolerations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Toleration]:
+        """Taints that don't keep it away."""
+
+    @_builtins.property
+    def spread(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpreadConstraint]:
+        """Evenness over the values of a label."""
+
+    @_builtins.property
+    def division(self) -> Global___Division:
+        """How replicas are divided. Absent: every chosen member runs all of it."""
+
+    @_builtins.property
+    def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Scorer to weight, 0 to 1. What is set rescales the others."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """API kinds that a member must serve, such as batch.volcano.sh/v1alpha1/Job."""
+
+    @_builtins.property
+    def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___Claim]:
+        """What a member should prove."""
 
     def __init__(
         self,
         *,
         members: _abc.Iterable[_builtins.str] | None = ...,
         selector: Global___LabelSelector | None = ...,
+        expression: _builtins.str = ...,
+        groups: _abc.Iterable[Global___AffinityGroup] | None = ...,
+        overflow: _builtins.bool = ...,
+        tolerations: _abc.Iterable[Global___Toleration] | None = ...,
+        clusters: _builtins.int = ...,
+        minimum: _builtins.int = ...,
+        spread: _abc.Iterable[Global___SpreadConstraint] | None = ...,
+        division: Global___Division | None = ...,
+        weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        priority: _builtins.int = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        claims: _abc.Iterable[Global___Claim] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["division", b"division", "selector", b"selector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "selector", b"selector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "clusters", b"clusters", "division", b"division", "expression", b"expression", "groups", b"groups", "kinds", b"kinds", "members", b"members", "minimum", b"minimum", "overflow", b"overflow", "priority", b"priority", "selector", b"selector", "spread", b"spread", "tolerations", b"tolerations", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Placement: _TypeAlias = Placement  # noqa: Y015
+
+@_typing.final
+class AffinityGroup(_message.Message):
+    """Members tried together: those listed and those selected."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    SELECTOR_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """For explanations."""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths or names."""
+
+    @_builtins.property
+    def selector(self) -> Global___LabelSelector:
+        """Over members' labels."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
+        selector: Global___LabelSelector | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "name", b"name", "selector", b"selector"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AffinityGroup: _TypeAlias = AffinityGroup  # noqa: Y015
+
+@_typing.final
+class Toleration(_message.Message):
+    """As in Kubernetes. Without a key and with Exists it tolerates everything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    TOLERATION_SECONDS_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The taint's key."""
+    operator: _builtins.str
+    """Equal (default) or Exists."""
+    value: _builtins.str
+    """The taint's value."""
+    effect: _builtins.str
+    """NoSchedule, PreferNoSchedule or NoExecute. Empty: all."""
+    toleration_seconds: _builtins.int
+    """How long a NoExecute taint is tolerated. Absent: for ever."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        value: _builtins.str = ...,
+        effect: _builtins.str = ...,
+        toleration_seconds: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_toleration_seconds", b"_toleration_seconds", "toleration_seconds", b"toleration_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_toleration_seconds", b"_toleration_seconds", "effect", b"effect", "key", b"key", "operator", b"operator", "toleration_seconds", b"toleration_seconds", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__toleration_seconds: _TypeAlias = _typing.Literal["toleration_seconds"]  # noqa: Y015
+    _WhichOneofArgType__toleration_seconds: _TypeAlias = _typing.Literal["_toleration_seconds", b"_toleration_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__toleration_seconds) -> _WhichOneofReturnType__toleration_seconds | None: ...
+
+Global___Toleration: _TypeAlias = Toleration  # noqa: Y015
+
+@_typing.final
+class SpreadConstraint(_message.Message):
+    """Evenness over the values of a label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    MAX_SKEW_FIELD_NUMBER: _builtins.int
+    MIN_GROUPS_FIELD_NUMBER: _builtins.int
+    MAX_GROUPS_FIELD_NUMBER: _builtins.int
+    WHEN_UNSATISFIABLE_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """The label; `level/2` is the second label of a member's path."""
+    max_skew: _builtins.int
+    """By how much the fullest value may exceed the emptiest; 0 means 1."""
+    min_groups: _builtins.int
+    """At least this many values."""
+    max_groups: _builtins.int
+    """At most this many values; 0: no limit."""
+    when_unsatisfiable: _builtins.str
+    """DoNotSchedule (default) or ScheduleAnyway."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        max_skew: _builtins.int = ...,
+        min_groups: _builtins.int = ...,
+        max_groups: _builtins.int = ...,
+        when_unsatisfiable: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "max_groups", b"max_groups", "max_skew", b"max_skew", "min_groups", b"min_groups", "when_unsatisfiable", b"when_unsatisfiable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpreadConstraint: _TypeAlias = SpreadConstraint  # noqa: Y015
+
+@_typing.final
+class Division(_message.Message):
+    """How replicas are divided over the chosen members."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    ALL_OR_NOTHING_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """duplicate, weighted, available, pack or spread."""
+    all_or_nothing: _builtins.bool
+    """All replicas or none; else some may run while others wait."""
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedCompositeFieldContainer[Global___StaticWeight]:
+        """For weighted: a member takes the largest weight that names it."""
+
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str = ...,
+        weights: _abc.Iterable[Global___StaticWeight] | None = ...,
+        all_or_nothing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_or_nothing", b"all_or_nothing", "mode", b"mode", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Division: _TypeAlias = Division  # noqa: Y015
+
+@_typing.final
+class StaticWeight(_message.Message):
+    """A share of the replicas."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    SELECTOR_FIELD_NUMBER: _builtins.int
+    weight: _builtins.int
+    """The share."""
+    member: _builtins.str
+    """For this member ..."""
+    @_builtins.property
+    def selector(self) -> Global___LabelSelector:
+        """... or for each one that this selects."""
+
+    def __init__(
+        self,
+        *,
+        weight: _builtins.int = ...,
+        member: _builtins.str = ...,
+        selector: Global___LabelSelector | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selector", b"selector"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member", "selector", b"selector", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StaticWeight: _TypeAlias = StaticWeight  # noqa: Y015
+
+@_typing.final
+class Claim(_message.Message):
+    """What a member should prove, such as residency-eu."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    HARD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    weight: _builtins.float
+    """How much it counts; 0 means 1."""
+    hard: _builtins.bool
+    """Without it, attested or observed, the workload stays away."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        hard: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hard", b"hard", "name", b"name", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Claim: _TypeAlias = Claim  # noqa: Y015
 
 @_typing.final
 class LabelSelector(_message.Message):
@@ -367,6 +659,7 @@ class MemberAssignment(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """The member."""
     generation: _builtins.int
@@ -375,6 +668,8 @@ class MemberAssignment(_message.Message):
     """Nothing has been heard of the member since."""
     withdrawn: _builtins.bool
     """It is being taken from this member."""
+    replicas: _builtins.int
+    """Units of the workload that it is to run there, where they are divided; else 1."""
     @_builtins.property
     def status(self) -> Global___AssignmentStatus:
         """What the member last reported. Absent: nothing yet."""
@@ -387,14 +682,207 @@ class MemberAssignment(_message.Message):
         status: Global___AssignmentStatus | None = ...,
         stale: _builtins.bool = ...,
         withdrawn: _builtins.bool = ...,
+        replicas: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "path", b"path", "stale", b"stale", "status", b"status", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "path", b"path", "replicas", b"replicas", "stale", b"stale", "status", b"status", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemberAssignment: _TypeAlias = MemberAssignment  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """Why a workload is where it is, and not elsewhere."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    WAKE_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    SCORED_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
+    ASSUMPTIONS_FIELD_NUMBER: _builtins.int
+    decision: _builtins.str
+    """The decision in one sentence."""
+    pending: _builtins.int
+    """Replicas without a place."""
+    wake: _builtins.str
+    """What change would help."""
+    members: _builtins.int
+    """Members that were looked at."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why some are pending, or a named member is left out."""
+
+    @_builtins.property
+    def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Reason code to members whose first reason it is."""
+
+    @_builtins.property
+    def scored(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScoredMember]:
+        """Members that could take some, best first."""
+
+    @_builtins.property
+    def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedMember]:
+        """Members that could not, and why."""
+
+    @_builtins.property
+    def assumptions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was assumed about the manifests."""
+
+    def __init__(
+        self,
+        *,
+        decision: _builtins.str = ...,
+        pending: _builtins.int = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+        wake: _builtins.str = ...,
+        members: _builtins.int = ...,
+        counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        scored: _abc.Iterable[Global___ScoredMember] | None = ...,
+        rejected: _abc.Iterable[Global___RejectedMember] | None = ...,
+        assumptions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assumptions", b"assumptions", "counts", b"counts", "decision", b"decision", "members", b"members", "pending", b"pending", "reasons", b"reasons", "rejected", b"rejected", "scored", b"scored", "wake", b"wake"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class ScoredMember(_message.Message):
+    """A member that could take some."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    ROOM_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The member."""
+    replicas: _builtins.int
+    """What it runs by the decision."""
+    room: _builtins.int
+    """Replicas that could be added before the decision."""
+    total: _builtins.float
+    """The weighted sum, 0 to 100."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScorePart]:
+        """What it is made of."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        replicas: _builtins.int = ...,
+        room: _builtins.int = ...,
+        total: _builtins.float = ...,
+        parts: _abc.Iterable[Global___ScorePart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "path", b"path", "replicas", b"replicas", "room", b"room", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoredMember: _TypeAlias = ScoredMember  # noqa: Y015
+
+@_typing.final
+class ScorePart(_message.Message):
+    """One scorer's say on one member."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The scorer."""
+    weight: _builtins.float
+    """Of 1."""
+    score: _builtins.float
+    """0 to 100."""
+    reason: _builtins.str
+    """Not empty where nothing was known and the score stands for that."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        score: _builtins.float = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "score", b"score", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScorePart: _TypeAlias = ScorePart  # noqa: Y015
+
+@_typing.final
+class RejectedMember(_message.Message):
+    """One reason against one member."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The member."""
+    filter: _builtins.str
+    """Which filter."""
+    code: _builtins.str
+    """For programs."""
+    sentence: _builtins.str
+    """To be read after the member's name."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        code: _builtins.str = ...,
+        sentence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "filter", b"filter", "path", b"path", "sentence", b"sentence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectedMember: _TypeAlias = RejectedMember  # noqa: Y015
 
 @_typing.final
 class Workload(_message.Message):
@@ -432,6 +920,7 @@ class Workload(_message.Message):
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     DELETING_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """Given by the hub."""
     name: _builtins.str
@@ -444,6 +933,8 @@ class Workload(_message.Message):
     """Why, in a sentence."""
     deleting: _builtins.bool
     """It is being deleted."""
+    pending: _builtins.int
+    """Replicas without a place."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels of the workload itself."""
@@ -473,10 +964,11 @@ class Workload(_message.Message):
         assignments: _abc.Iterable[Global___MemberAssignment] | None = ...,
         created: _timestamp_pb2.Timestamp | None = ...,
         deleting: _builtins.bool = ...,
+        pending: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "created", b"created", "deleting", b"deleting", "generation", b"generation", "labels", b"labels", "message", b"message", "name", b"name", "spec", b"spec", "state", b"state", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "created", b"created", "deleting", b"deleting", "generation", b"generation", "labels", b"labels", "message", b"message", "name", b"name", "pending", b"pending", "spec", b"spec", "state", b"state", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -546,9 +1038,31 @@ class ApplyWorkloadResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class DifferencesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     WORKLOAD_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
     outcome: Global___ApplyOutcome.ValueType
     """What was done."""
     @_builtins.property
@@ -559,20 +1073,132 @@ class ApplyWorkloadResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is odd about it."""
 
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Why it goes where it goes."""
+
+    @_builtins.property
+    def differences(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """With dry_run: for each member, what overrides and division change in the manifests, as a text diff."""
+
     def __init__(
         self,
         *,
         workload: Global___Workload | None = ...,
         outcome: Global___ApplyOutcome.ValueType = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        explanation: Global___Explanation | None = ...,
+        differences: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["workload", b"workload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "warnings", b"warnings", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "explanation", b"explanation", "outcome", b"outcome", "warnings", b"warnings", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApplyWorkloadResponse: _TypeAlias = ApplyWorkloadResponse  # noqa: Y015
+
+@_typing.final
+class ExplainWorkloadRequest(_message.Message):
+    """Which workload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainWorkloadRequest: _TypeAlias = ExplainWorkloadRequest  # noqa: Y015
+
+@_typing.final
+class ExplainWorkloadResponse(_message.Message):
+    """The decision as it would be taken now, with every member."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        explanation: Global___Explanation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainWorkloadResponse: _TypeAlias = ExplainWorkloadResponse  # noqa: Y015
+
+@_typing.final
+class RebalanceWorkloadRequest(_message.Message):
+    """Which workload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    dry_run: _builtins.bool
+    """Say what would move, and do nothing."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebalanceWorkloadRequest: _TypeAlias = RebalanceWorkloadRequest  # noqa: Y015
+
+@_typing.final
+class RebalanceWorkloadResponse(_message.Message):
+    """The workload afterwards."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOAD_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workload(self) -> Global___Workload:
+        """The workload."""
+
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Why it goes where it goes."""
+
+    def __init__(
+        self,
+        *,
+        workload: Global___Workload | None = ...,
+        explanation: Global___Explanation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "workload", b"workload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "workload", b"workload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RebalanceWorkloadResponse: _TypeAlias = RebalanceWorkloadResponse  # noqa: Y015
 
 @_typing.final
 class ListWorkloadsRequest(_message.Message):

@@ -55,6 +55,16 @@ class WorkloadServiceStub:
                 request_serializer=arbora_dot_v1_dot_workload__pb2.DeleteWorkloadRequest.SerializeToString,
                 response_deserializer=arbora_dot_v1_dot_workload__pb2.DeleteWorkloadResponse.FromString,
                 _registered_method=True)
+        self.ExplainWorkload = channel.unary_unary(
+                '/arbora.v1.WorkloadService/ExplainWorkload',
+                request_serializer=arbora_dot_v1_dot_workload__pb2.ExplainWorkloadRequest.SerializeToString,
+                response_deserializer=arbora_dot_v1_dot_workload__pb2.ExplainWorkloadResponse.FromString,
+                _registered_method=True)
+        self.RebalanceWorkload = channel.unary_unary(
+                '/arbora.v1.WorkloadService/RebalanceWorkload',
+                request_serializer=arbora_dot_v1_dot_workload__pb2.RebalanceWorkloadRequest.SerializeToString,
+                response_deserializer=arbora_dot_v1_dot_workload__pb2.RebalanceWorkloadResponse.FromString,
+                _registered_method=True)
         self.WatchWorkloads = channel.unary_stream(
                 '/arbora.v1.WorkloadService/WatchWorkloads',
                 request_serializer=arbora_dot_v1_dot_workload__pb2.WatchWorkloadsRequest.SerializeToString,
@@ -94,6 +104,20 @@ class WorkloadServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainWorkload(self, request, context):
+        """Says why a workload is where it is, and not elsewhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RebalanceWorkload(self, request, context):
+        """Divides a workload afresh. Nothing else moves what is placed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchWorkloads(self, request, context):
         """Sends every workload once, then each one that changes. Changes coalesce.
         """
@@ -123,6 +147,16 @@ def add_WorkloadServiceServicer_to_server(servicer, server):
                     servicer.DeleteWorkload,
                     request_deserializer=arbora_dot_v1_dot_workload__pb2.DeleteWorkloadRequest.FromString,
                     response_serializer=arbora_dot_v1_dot_workload__pb2.DeleteWorkloadResponse.SerializeToString,
+            ),
+            'ExplainWorkload': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainWorkload,
+                    request_deserializer=arbora_dot_v1_dot_workload__pb2.ExplainWorkloadRequest.FromString,
+                    response_serializer=arbora_dot_v1_dot_workload__pb2.ExplainWorkloadResponse.SerializeToString,
+            ),
+            'RebalanceWorkload': grpc.unary_unary_rpc_method_handler(
+                    servicer.RebalanceWorkload,
+                    request_deserializer=arbora_dot_v1_dot_workload__pb2.RebalanceWorkloadRequest.FromString,
+                    response_serializer=arbora_dot_v1_dot_workload__pb2.RebalanceWorkloadResponse.SerializeToString,
             ),
             'WatchWorkloads': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchWorkloads,
@@ -239,6 +273,60 @@ class WorkloadService:
             '/arbora.v1.WorkloadService/DeleteWorkload',
             arbora_dot_v1_dot_workload__pb2.DeleteWorkloadRequest.SerializeToString,
             arbora_dot_v1_dot_workload__pb2.DeleteWorkloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainWorkload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/arbora.v1.WorkloadService/ExplainWorkload',
+            arbora_dot_v1_dot_workload__pb2.ExplainWorkloadRequest.SerializeToString,
+            arbora_dot_v1_dot_workload__pb2.ExplainWorkloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RebalanceWorkload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/arbora.v1.WorkloadService/RebalanceWorkload',
+            arbora_dot_v1_dot_workload__pb2.RebalanceWorkloadRequest.SerializeToString,
+            arbora_dot_v1_dot_workload__pb2.RebalanceWorkloadResponse.FromString,
             options,
             channel_credentials,
             insecure,

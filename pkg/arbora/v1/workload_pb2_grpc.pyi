@@ -41,6 +41,10 @@ class WorkloadServiceStub:
     """Shows one workload."""
     DeleteWorkload: _grpc.UnaryUnaryMultiCallable[_workload_pb2.DeleteWorkloadRequest, _workload_pb2.DeleteWorkloadResponse]
     """Withdraws a workload from all members, then forgets it."""
+    ExplainWorkload: _grpc.UnaryUnaryMultiCallable[_workload_pb2.ExplainWorkloadRequest, _workload_pb2.ExplainWorkloadResponse]
+    """Says why a workload is where it is, and not elsewhere."""
+    RebalanceWorkload: _grpc.UnaryUnaryMultiCallable[_workload_pb2.RebalanceWorkloadRequest, _workload_pb2.RebalanceWorkloadResponse]
+    """Divides a workload afresh. Nothing else moves what is placed."""
     WatchWorkloads: _grpc.UnaryStreamMultiCallable[_workload_pb2.WatchWorkloadsRequest, _workload_pb2.WatchWorkloadsResponse]
     """Sends every workload once, then each one that changes. Changes coalesce."""
 
@@ -57,6 +61,10 @@ class WorkloadServiceAsyncStub(WorkloadServiceStub):
     """Shows one workload."""
     DeleteWorkload: _aio.UnaryUnaryMultiCallable[_workload_pb2.DeleteWorkloadRequest, _workload_pb2.DeleteWorkloadResponse]  # type: ignore[assignment]
     """Withdraws a workload from all members, then forgets it."""
+    ExplainWorkload: _aio.UnaryUnaryMultiCallable[_workload_pb2.ExplainWorkloadRequest, _workload_pb2.ExplainWorkloadResponse]  # type: ignore[assignment]
+    """Says why a workload is where it is, and not elsewhere."""
+    RebalanceWorkload: _aio.UnaryUnaryMultiCallable[_workload_pb2.RebalanceWorkloadRequest, _workload_pb2.RebalanceWorkloadResponse]  # type: ignore[assignment]
+    """Divides a workload afresh. Nothing else moves what is placed."""
     WatchWorkloads: _aio.UnaryStreamMultiCallable[_workload_pb2.WatchWorkloadsRequest, _workload_pb2.WatchWorkloadsResponse]  # type: ignore[assignment]
     """Sends every workload once, then each one that changes. Changes coalesce."""
 
@@ -94,6 +102,22 @@ class WorkloadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_workload_pb2.DeleteWorkloadResponse, _abc.Awaitable[_workload_pb2.DeleteWorkloadResponse]]:
         """Withdraws a workload from all members, then forgets it."""
+
+    @_abc_1.abstractmethod
+    def ExplainWorkload(
+        self,
+        request: _workload_pb2.ExplainWorkloadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workload_pb2.ExplainWorkloadResponse, _abc.Awaitable[_workload_pb2.ExplainWorkloadResponse]]:
+        """Says why a workload is where it is, and not elsewhere."""
+
+    @_abc_1.abstractmethod
+    def RebalanceWorkload(
+        self,
+        request: _workload_pb2.RebalanceWorkloadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_workload_pb2.RebalanceWorkloadResponse, _abc.Awaitable[_workload_pb2.RebalanceWorkloadResponse]]:
+        """Divides a workload afresh. Nothing else moves what is placed."""
 
     @_abc_1.abstractmethod
     def WatchWorkloads(

@@ -110,7 +110,7 @@ def test_ctrl_c_in_a_watch_exits_130_without_a_word(hub: FakeHub, arbora: Arbora
     process = _start("workloads", "watch")
     hub.wait_for_call("WatchWorkloads")
     assert process.stdout is not None
-    assert process.stdout.readline() == b"NAME  STATE  MEMBERS  AGE  MESSAGE\n"
+    assert process.stdout.readline() == b"NAME  STATE  MEMBERS  PENDING  AGE  MESSAGE\n"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (130, b"", b"")

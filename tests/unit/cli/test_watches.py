@@ -57,7 +57,7 @@ def test_workloads_are_shown_and_shown_again_when_they_change(hub: FakeHub, arbo
         assert watch.line()[:3] == ["train", "Pending", "0/1"]
         hub.report("train", pb.WORKLOAD_STATE_AVAILABLE, "all there")
         line = watch.line()
-        assert (line[:3], line[4:]) == (["train", "Available", "1/1"], ["all", "there"])
+        assert (line[:4], line[5:]) == (["train", "Available", "1/1", "-"], ["all", "there"])
         arbora("workloads", "delete", "train", "--yes")
         assert watch.line() == ["train", "is", "gone"]
 

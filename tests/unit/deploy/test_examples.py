@@ -9,7 +9,9 @@ import pytest
 from arbora.client.workloads import request_of
 from arbora.identity.names import Path as TreePath
 from arbora.manifests import documents
-from arbora_hub.workloads.spec import check_labels, check_workload_name, read_manifests, read_placement
+from arbora_hub.workloads.labels import check_labels
+from arbora_hub.workloads.policy import read_policy
+from arbora_hub.workloads.spec import check_workload_name, read_manifests
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "deploy" / "examples").glob("*.yaml"))
 
@@ -20,7 +22,15 @@ def read(path: Path) -> documents.WorkloadDocument:
 
 
 def test_there_is_one_for_each_thing_that_people_ask_for_first() -> None:
-    assert [path.stem for path in EXAMPLES] == ["configmap", "deployment", "gpu-job", "service-account"]
+    assert [path.stem for path in EXAMPLES] == [
+        "configmap",
+        "deployment",
+        "gpu-job",
+        "placement-divided",
+        "placement-gpu-type",
+        "placement-most-free",
+        "service-account",
+    ]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -35,7 +45,7 @@ def test_a_hub_takes_an_example(path: Path) -> None:
     request = request_of(read(path))
     check_workload_name(request.name)
     check_labels(dict(request.labels), "metadata.labels")
-    wish = read_placement(request.spec.placement, TreePath())
+    wish = read_policy(request.spec.placement, TreePath())
     assert wish.members or wish.selector is not None
     assert read_manifests(list(request.spec.manifests))
 

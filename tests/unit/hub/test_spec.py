@@ -10,11 +10,11 @@ import pytest
 from arbora.errors import InvalidInput
 from arbora.identity.names import Path
 from arbora.v1 import workload_pb2 as pb
+from arbora_hub.workloads.labels import check_labels
+from arbora_hub.workloads.policy import read_policy
 from arbora_hub.workloads.spec import (
     MAX_MANIFESTS,
-    check_labels,
     read_manifests,
-    read_placement,
     without_secrets,
 )
 
@@ -26,7 +26,7 @@ def manifest(name: str = "a", **rest: Any) -> bytes:
 
 
 def test_paths_and_names_of_children_are_the_same_thing() -> None:
-    wish = read_placement(pb.Placement(members=["/paris", "paris", "oslo"]), ROOT)
+    wish = read_policy(pb.Placement(members=["/paris", "paris", "oslo"]), ROOT)
     assert wish.members == ("paris", "oslo")
 
 
@@ -54,7 +54,7 @@ def test_paths_and_names_of_children_are_the_same_thing() -> None:
 )
 def test_a_placement_that_means_nothing_is_refused_with_its_field(placement: pb.Placement, field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        read_placement(placement, ROOT)
+        read_policy(placement, ROOT)
     assert caught.value.field == field
 
 

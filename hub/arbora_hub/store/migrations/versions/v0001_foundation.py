@@ -74,6 +74,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.BigInteger, nullable=False),
         sa.Column("withdrawn", sa.Boolean, nullable=False),
         sa.Column("status", sa.LargeBinary, nullable=False),
+        sa.Column("replicas", sa.BigInteger, nullable=False),
     )
     op.create_index("assignments_by_child", "assignments", ["child"])
     op.create_table(
