@@ -2,7 +2,7 @@
 
     stdin   {"do": "join", "hub": "127.0.0.1:7444", "token": "arb1...", "members": 1000, "prefix": "m", "used": 3}
             {"do": "look"}      {"do": "assigned", "assigned": 500}      {"do": "exit"}
-    stdout  {"enrolled": 1000, "connected": 1000, "assigned": 500, "cpu_seconds": 12.3}      a line for each command
+    stdout  {"enrolled": 1000, "connected": 1000, "assigned": 500, "cpu_seconds": 12.3}    a line per command
 
 Each member is an identity of its own (key, CSR, certificate), kept in memory, an Exchange and a Link: one TLS
 connection, the records `status` and one `sketch/<class>`, heartbeats, reconnects. What an agent has beyond

@@ -1,15 +1,16 @@
-"""How long a placement decision takes, without a hub around it: `python -m bench.placement_decisions`.
+"""How long a placement decision takes, without a hub around it: part `decisions`.
 
     one decision over 10,000 rows (10,000 children, or 2,500 with 4 classes each), all default plugins
     one decision over 100 members
     one child's change, and the decision after it
     a burst of 500 jobs over 1,000 members, each reserving what it got
 
-`measure()` returns the figures.
+`python -m bench.placement_decisions` prints them by themselves.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import statistics
 import time
@@ -25,12 +26,22 @@ from arbora_hub.placement.policy import Division, Policy, Request
 from arbora_hub.placement.reservations import Reservations
 from arbora_hub.placement.rows import Place, Row
 from arbora_hub.placement.snapshot import Snapshot
+from bench.report import Report
 
 PRODUCTS = ("H100", "A100", "L4", "T4")
 DIVIDED = Policy(
     selector=parse_selector("tier in (gold,silver)"), division=Division(), clusters=10, weights={"cost": 0.3}
 )
 ONE = Policy(clusters=1)
+FLEETS = (
+    ("10000_rows", "10,000 rows of 10,000 children", 10_000, 1, 10.0),
+    ("2500_children", "10,000 rows of 2,500 children", 2_500, 4, 10.0),
+    ("100_members", "100 members", 100, 1, 1.0),
+)
+"""Id, title, children, GPU classes of each, and the target in milliseconds."""
+ASKED = (("one_job", "1 job"), ("divided", "16 pods"))
+CHANGED = ", a child just changed"
+BURST = "burst of 500 jobs, 1,000 members"
 Figures: TypeAlias = dict[str, float]
 
 
@@ -76,6 +87,7 @@ def percentiles(
         cpu.append((time.thread_time() - used) * 1000)
         wall.append((time.perf_counter() - begun) * 1000)
     return {
+        "n": float(times),
         "p50_ms": round(statistics.median(wall), 3),
         "p99_ms": round(statistics.quantiles(wall, n=100)[98], 3),
         "cpu_p99_ms": round(statistics.quantiles(cpu, n=100)[98], 3),
@@ -87,14 +99,28 @@ def measure() -> dict[str, Figures]:
     figures: dict[str, Figures] = {}
     pods = Demand((PodGroup("workers", 16, 4, GpuWish(product="H100"), 8_000, 64_000),))
     job = Demand((PodGroup("job", 1, 8, GpuWish(), 8_000, 64_000),))
-    for title, children, classes in (
-        ("10,000 rows of 10,000 children", 10_000, 1),
-        ("10,000 rows of 2,500 children", 2_500, 4),
-        ("100 members", 100, 1),
-    ):
+    for _id, title, children, classes, _target in FLEETS:
         figures |= _of_fleet(title, children, classes, {"16 pods": (DIVIDED, pods), "1 job": (ONE, job)})
-    figures["burst of 500 jobs, 1,000 members"] = _burst(job)
+    figures[BURST] = _burst(job)
     return figures
+
+
+async def run(report: Report) -> None:
+    """Tell them as the topic `placement` does. Nothing else runs in this process meanwhile."""
+    report.say("decisions: in this process")
+    figures = await asyncio.to_thread(measure)
+    for id, title, _children, _classes, target in FLEETS:
+        for name, what in ASKED:
+            one, still = figures[f"{title}: {what}{CHANGED}"], figures[f"{title}: {what}"]
+            how = (
+                f"one decision on {what} with all default filters and scorers over {title}, one of which changed "
+                f"just before; wall time; n={one['n']:g}, p50 {one['p50_ms']:g}, CPU p99 {one['cpu_p99_ms']:g}; "
+                f"p99 with nothing changed {still['p99_ms']:g}"
+            )
+            report.figure(f"decision.{id}.{name}.p99", one["p99_ms"], "ms", how, at_most=target)
+    burst = figures[BURST]
+    how = f"{BURST}, each reserves what it got; one thread, nothing stored; {burst['placed']:g} placed"
+    report.figure("decision.burst", burst["decisions_per_s"], "1/s", how)
 
 
 def _of_fleet(

@@ -1,7 +1,7 @@
 """From a submission to its decision, and how many of them a hub takes in a second: part `submitting`.
 
-    apply called -> decided, stored -> a client's watch shows where it goes                        one after the other
-    1,000 x apply, 64 in flight     -> every assignment has arrived at its member                  as many as it can
+    one after the other           apply called -> decided, stored -> a client's watch shows where it goes
+    64 in flight, 1,000 of them   first apply called -> every assignment has arrived at its member
 
 The members are held by `fleet.py`, each with 32 free GPUs that never change; submissions come from this process.
 """
@@ -101,10 +101,11 @@ async def _throughput(report: Report, one: HubProcess, load: Herd, members: int)
             seconds += took
             hub_cpu += proc.cpu_seconds(one.pid) - used
             fleet_cpu += after.cpu_seconds - before.cpu_seconds
+    each_round = ", ".join(f"{each:.0f}" for each in sorted(rates))
     how = (
-        f"median of {ROUNDS} rounds of {PER_ROUND} 8-GPU Jobs over {CHANNELS} connections, {IN_FLIGHT} in flight, "
-        f"first apply called -> all assignments have arrived at their members (counted there); {members} members; "
-        f"each is stored with fsync and audited; rounds {', '.join(f'{each:.0f}' for each in sorted(rates))}; "
+        f"median of {ROUNDS} rounds of {PER_ROUND} 8-GPU Jobs over {CHANNELS} connections, {IN_FLIGHT} in "
+        f"flight, first apply called -> all assignments have arrived at their members (counted there); "
+        f"{members} members; each is stored with fsync and audited; rounds {each_round}; "
         f"hub {hub_cpu / seconds:.2f} cores, members {fleet_cpu / seconds:.2f}"
     )
     report.figure("submit.rate", quantile(rates, 0.5), "1/s", how, at_least=PER_SECOND)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
@@ -123,6 +123,11 @@ async def seen_workloads(client: HubClient) -> AsyncIterator[Seen[workload_pb2.W
 def online(member: member_pb2.Member | None) -> bool:
     """Whether the hub hears of it now."""
     return member is not None and member.liveness == member_pb2.LIVENESS_ONLINE
+
+
+def gpu_rows(members: Iterable[member_pb2.Member]) -> list[member_pb2.SketchRow]:
+    """All that the hub knows of their GPUs, class by class."""
+    return [row for member in members for sketch in member.sketches for row in sketch.rows]
 
 
 def schedulable(member: member_pb2.Member | None) -> bool:

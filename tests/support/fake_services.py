@@ -155,17 +155,20 @@ class _Workloads(workload_pb2_grpc.WorkloadServiceServicer):
 
     def RebalanceWorkload(self, request: Any, context: Any) -> Any:
         with self._hub.changed:
-            workload = workload_pb2.Workload.FromString(self._find(request.name).SerializeToString())
-            if (wanted := self._hub.divided_afresh.get(request.name)) is not None:
+            workload = self._find(request.name)
+            explanation = workload_pb2.Explanation()
+            explanation.CopyFrom(self._hub.explanations.get(request.name, explanation))
+            wanted = self._hub.divided_afresh.get(request.name)
+            if wanted is not None:
+                del explanation.scored[:]
+                for path, replicas in sorted(wanted.items()):
+                    explanation.scored.add(path=path, replicas=replicas)
+            if wanted is not None and not request.dry_run:
                 del workload.assignments[:]
                 for path, replicas in sorted(wanted.items()):
                     workload.assignments.add(path=path, generation=workload.generation, replicas=replicas)
-            if not request.dry_run:
-                self._hub.workloads[request.name] = workload
                 self._hub.touch()
-            return workload_pb2.RebalanceWorkloadResponse(
-                workload=workload, explanation=self._hub.explanations.get(request.name)
-            )
+            return workload_pb2.RebalanceWorkloadResponse(workload=workload, explanation=explanation)
 
     def ListWorkloads(self, request: Any, context: Any) -> Any:
         items, token = _page([w for _, w in sorted(self._hub.workloads.items())], request.page_token)

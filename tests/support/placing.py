@@ -68,6 +68,27 @@ class Fleet:
 
         await eventually(there, f"{name} is {wanted}", seconds)
 
+    async def until_placed(self, name: str) -> str:
+        """Wait until one member has the workload; the member.
+
+        For a moment after work has arrived its GPUs are held twice, by a reservation and in the member's report.
+        """
+
+        async def there() -> dict[str, int]:
+            return await self.shares(name)
+
+        (member,) = await eventually(there, f"{name} is placed")
+        return member
+
+    async def until_room(self, name: str, wanted: Mapping[str, int]) -> None:
+        """Wait until members have room for so many more replicas of a workload, with nothing on its way there."""
+
+        async def there() -> bool:
+            scored = (await self.hub.admin.workloads.explain(name)).scored
+            return {one.path.removeprefix("/"): one.room for one in scored if one.room} == wanted
+
+        await eventually(there, f"{name} has room {wanted}")
+
     async def until(self, what: str, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         """Wait for something in the members."""
         await eventually(condition, what, seconds)
@@ -101,10 +122,13 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(
-    folder: Path, labels: Mapping[str, Mapping[str, str]] | None = None, **members: str
+    folder: Path,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **members: str,
 ) -> AsyncIterator[Fleet]:
-    """A hub with members of these GPUs. labels: by member. Jobs run until the clock is advanced."""
-    async with running_hub(folder / "hub") as hub, AsyncExitStack() as stack:
+    """A hub with members of these GPUs. labels: by member. settings: of the hub. Jobs run until `clock` moves."""
+    async with running_hub(folder / "hub", **(settings or {})) as hub, AsyncExitStack() as stack:
         found = Fleet(hub, folder, ManualClock())
         for name, gpus in members.items():
             simulation = Simulation(gpus, name=name, clock=found.clock)

@@ -9,7 +9,7 @@ A decision reserves nothing by itself: whoever stores it then calls `Reservation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -148,11 +148,14 @@ def _over_groups(world: World, among: Candidates) -> Plan:
 
 
 def _overflowing(world: World, tiers: list[Candidates]) -> Plan:
-    """Plan over the first group, then over the first two, and so on; what one plan gave stays in the next."""
+    """Plan over the first group, then over the first two, and so on; what one plan gave stays in the next.
+
+    What later groups have already stays there; they take no more before it is their turn.
+    """
     request = world.request
     relaxed = _without_least(request)
-    together, plan = tiers[0], _plan(world, relaxed, tiers[0])
-    for tier in tiers[1:]:
+    together, plan = tiers[0], _plan(world, relaxed, _with_standing(tiers[0], tiers[1:]))
+    for index, tier in enumerate(tiers[1:], 2):
         if plan.pending == 0 and len(plan.slots):
             break
         given = np.zeros(world.snapshot.slots, dtype=np.int64)
@@ -162,7 +165,7 @@ def _overflowing(world: World, tiers: list[Candidates]) -> Plan:
         room = together.room if request.policy.mode == "duplicate" else np.zeros_like(together.room)
         filled = Candidates(together.slots, room, got, together.present | (got > 0), together.ties)
         together = filled.and_then(tier)
-        plan = _plan(world, relaxed, together)
+        plan = _plan(world, relaxed, _with_standing(together, tiers[index:]))
     partial = relaxed.demand.gang == request.demand.gang and (
         request.policy.division is None or request.policy.division.partial
     )
@@ -171,6 +174,14 @@ def _overflowing(world: World, tiers: list[Candidates]) -> Plan:
         missing = request.demand.replicas - int(world.held.sum())
         return Plan(kept, world.held[kept], missing, ("all groups together can't take all of it",))
     return plan
+
+
+def _with_standing(among: Candidates, later: Sequence[Candidates]) -> Candidates:
+    """The candidates, and behind them those of later groups that have the workload, without room for more."""
+    for tier in later:
+        there = tier.only(tier.present)
+        among = among.and_then(replace(there, room=np.zeros_like(there.room)))
+    return among
 
 
 def _without_least(request: Request) -> Request:
@@ -232,8 +243,13 @@ def _why(world: World, review: Review, plan: Plan, explanation: Explanation) -> 
             counted = ", ".join(f"{count} {WORDS.get(code, code)}" for code, count in explanation.counts[:4])
             reasons.append(f"of {explanation.children} children {counted}")
         if review.new.any():
-            able = int(np.minimum(world.room.pods[review.new], world.request.demand.replicas).sum())
-            reasons.append(f"{int(review.new.sum())} could take {able} replicas more")
+            left = world.room.pods.copy()
+            left[plan.slots] -= np.maximum(0, plan.replicas - world.held[plan.slots])
+            able = np.minimum(left[review.new], world.request.demand.replicas)
+            if (able > 0).any():
+                reasons.append(f"{int((able > 0).sum())} could take {int(able.sum())} replicas more")
+            elif not reasons:
+                reasons.append("what is placed takes all the room there is")
     return tuple(reasons)
 
 

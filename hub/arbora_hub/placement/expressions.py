@@ -65,9 +65,12 @@ def check_expression(source: str, field: str) -> None:
         raise InvalidInput("gives no truth value", field=field, hint='Such as labels.tier == "gold".')
 
 
-def judge(source: str, place: Place, rows: Sequence[Row]) -> int:
-    """HOLDS, FAILS or BROKEN for one child. Raises ValueError where the text is no CEL."""
-    outcome = _outcome(program_of(source), _facts(place, rows))
+def judge(source: str, place: Place, rows: Sequence[Row], *, emptied: bool = False) -> int:
+    """HOLDS, FAILS or BROKEN for one child. Raises ValueError where the text is no CEL.
+
+    emptied: as if all of its GPUs were free, for work that is there and must not leave over GPUs that it took.
+    """
+    outcome = _outcome(program_of(source), _facts(place, rows, emptied=emptied))
     if not isinstance(outcome, bool):
         return BROKEN
     return HOLDS if outcome else FAILS
@@ -80,7 +83,7 @@ def _outcome(program: cel.Program, facts: dict[str, Any]) -> object:
         return error  # what the library raises when an expression meets data that it does not suit
 
 
-def _facts(place: Place, rows: Sequence[Row]) -> dict[str, Any]:
+def _facts(place: Place, rows: Sequence[Row], *, emptied: bool = False) -> dict[str, Any]:
     return {
         "name": place.name,
         "path": place.path,
@@ -94,7 +97,7 @@ def _facts(place: Place, rows: Sequence[Row]) -> dict[str, Any]:
                 "mig": row.gpu_class.mig_profile,
                 "sharing": row.gpu_class.sharing,
                 "total": row.sketch.total,
-                "free": row.sketch.free,
+                "free": row.sketch.total if emptied else row.sketch.free,
             }
             for row in rows
             if row.gpu_class is not None

@@ -11,6 +11,7 @@ backwards between calls. No I/O.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class Reservations:
 
     def __init__(self) -> None:
         self.version = 0
+        self.ended = 0
+        """Reservations that ended, in whatever way."""
         self._by_key: dict[tuple[str, str], list[Reservation]] = {}
         self._by_uid: dict[str, set[str]] = {}
         self._ends: list[tuple[float, str, str]] = []
@@ -77,6 +80,20 @@ class Reservations:
             self._by_uid.setdefault(uid, set()).add(child)
             heapq.heappush(self._ends, (one.expires, uid, child))
             self._count(one, 1)
+
+    def take_back(self, uid: str, demand: Demand, added: Iterable[tuple[str, int]]) -> tuple[str, ...]:
+        """Undo the last `hold` of a workload, which was given the same; the children that got room."""
+        freed = []
+        for child, replicas in added:
+            parts, held = held_parts(demand, replicas), self._by_key.get((uid, child), [])
+            if not held or held[-1].parts != parts:
+                continue  # it has run out meanwhile
+            self._count(held.pop(), -1)
+            if not held:
+                del self._by_key[uid, child]
+                self._forget(uid, child)
+            freed.append(child)
+        return tuple(freed)
 
     def clear(self, uid: str, child: str) -> bool:
         """The child's report carries the workload, or it was withdrawn. Whether anything was held."""
@@ -111,6 +128,19 @@ class Reservations:
                 self._forget(uid, child)
             freed[child] = None
         return tuple(freed)
+
+    def devices(self, uid: str, child: str) -> int:
+        """Devices that are held for a workload at a child."""
+        held = self._by_key.get((uid, child), ())
+        return sum(part.pods * part.gpus_per_pod for one in held for part in one.parts)
+
+    def holds_at(self, child: str) -> bool:
+        """Whether anything is held at a child."""
+        return any(where == child for _, where in self._by_key)
+
+    def next_end(self) -> float:
+        """When to call `expire` next, on its clock; infinite if nothing is held. What was cleared may count."""
+        return self._ends[0][0] if self._ends else math.inf
 
     def only(self, child: str) -> Reservations:
         """A copy with what is held at one child, for looking at that child alone."""
@@ -162,6 +192,7 @@ class Reservations:
 
     def _count(self, one: Reservation, sign: int) -> None:
         self.version += 1
+        self.ended += sign < 0
         if not self._views:
             return
         slot = self._slot_of.get(one.child)

@@ -1,8 +1,10 @@
 """Workloads at run time: store first, then memory, then what each child is told.
 
-apply -> validate -> decide -> bind -> (store) -> reserve -> assignment/<uid> in the children's desired maps
+apply -> validate -> decide -> bind -> reserve -> (store) -> assignment/<uid> in the children's desired maps
 workload/<uid> from a child -> status -> watchers; a withdrawn part that is gone -> forgotten
 a child that joins, leaves or changes -> decide again, for the workloads that could care
+
+Nothing waits between deciding and reserving, so decisions never overlap; what they led to is stored side by side.
 """
 
 from __future__ import annotations
@@ -17,31 +19,29 @@ from dataclasses import replace
 import structlog
 
 from arbora.capacity.gpus import GpuClass
-from arbora.errors import Conflict, NotFound, StorageFailed
+from arbora.errors import Conflict, InvalidInput, NotFound, StorageFailed
 from arbora.manifests.difference import text_difference
-from arbora.manifests.objects import to_json
 from arbora.manifests.overrides import MemberFacts
 from arbora.v1 import workload_pb2 as pb
 from arbora.workloads import wire
 from arbora_hub.changes import Changes
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
-from arbora_hub.journal import NORMAL, Journal
+from arbora_hub.journal import NORMAL, WARNING, Journal
 from arbora_hub.placement.decide import Decision
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.port import ReadTx, Store, WriteTx
 from arbora_hub.store.rows import AssignmentRow, WorkloadRow
-from arbora_hub.workloads.bind import Binding, Part, bind
 from arbora_hub.workloads.labels import check_labels
-from arbora_hub.workloads.record import Applied, Bound, WorkloadRecord, read_submission, restored
-from arbora_hub.workloads.reports import Reports, is_gone
+from arbora_hub.workloads.record import Applied, Bound, WorkloadRecord, read_submission, restored, succeeding
+from arbora_hub.workloads.reports import Reports, is_gone, on_its_way
 from arbora_hub.workloads.scheduler import Scheduler
 from arbora_hub.workloads.spec import check_workload_name
+from arbora_hub.workloads.turns import Turns
 
 log = structlog.get_logger(__name__)
 
-SAVE_SECONDS = 30.0
-"""How often the last known status of assignments is saved."""
+SAVE_SECONDS = 30.0  # between two savings of what was last reported
 
 
 class Workloads:
@@ -67,10 +67,11 @@ class Workloads:
         self._by_uid: dict[str, WorkloadRecord] = {}
         self._parts: Counter[str] = Counter()
         """How many workloads have a part on each child."""
-        self._arrived: dict[str, set[str]] = {}
-        """Child -> uids whose pods have their GPUs by its report, until its next capacity shows that."""
-        self._writing = asyncio.Lock()
+        self._turns = Turns()
+        """A workload changes once at a time."""
         self._woken: dict[str, None] = {}
+        self._roomier: dict[str, None] = {}
+        """Children whose capacity changed."""
         self._wake = asyncio.Event()
         self._reports = Reports(store, journal)
         self.changes = Changes()
@@ -102,7 +103,11 @@ class Workloads:
             self._send(owner, found, bound)
         for record in self._by_name.values():
             record.decision = self._decide(record)
-            self._scheduler.hold(record.request(), replace(record.decision, added=()), self._clock())
+            # what its child has not reported on may not be among the GPUs that the child reports as used
+            added = tuple((name, part.replicas) for name, part in record.bound.items() if on_its_way(part))
+            now = self._clock()
+            self._scheduler.reserve(record.request(), replace(record.decision, added=added), now)
+            self._scheduler.remember(record.request(), record.decision, now)
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -127,7 +132,7 @@ class Workloads:
 
     def explain(self, record: WorkloadRecord, *, rebalance: bool = False) -> Decision:
         """The decision as it would be taken now, with every child."""
-        return self._decide(record, rebalance=rebalance, everything=True)
+        return self._decide_fitting(record, rebalance=rebalance, everything=True)
 
     # what clients do
 
@@ -143,38 +148,21 @@ class Workloads:
         packed = pb.WorkloadSpec(
             manifests=submission.manifests, overrides=submission.overrides
         ).SerializeToString(deterministic=True)
-        async with self._writing:
+        async with self._turns.of(name):
             existing = self._by_name.get(name)
             if existing is not None and existing.row.deleting:
                 raise Conflict(
                     f"the workload {name} is being deleted: {existing.sentence()}",
                     hint="Wait until it is gone, or use another name.",
                 )
-            if existing is None:
-                row = WorkloadRow(
-                    str(uuid.uuid4()), name, labels, 1, placement, packed, self._clock(), deleting=False
-                )
-                outcome = pb.APPLY_OUTCOME_CREATED
-            elif replace(existing.row, placement=placement, manifests=packed, labels=labels) == existing.row:
-                row, outcome = existing.row, pb.APPLY_OUTCOME_UNCHANGED
-            else:
-                generation = existing.row.generation + int(existing.row.manifests != packed)
-                row = replace(
-                    existing.row,
-                    labels=labels,
-                    generation=generation,
-                    placement=placement,
-                    manifests=packed,
-                )
-                outcome = pb.APPLY_OUTCOME_CHANGED
+            new = WorkloadRow(str(uuid.uuid4()), name, labels, 1, placement, packed, self._clock())
+            row, outcome = succeeding(existing.row if existing is not None else None, new)
             bound = {name: replace(part) for name, part in existing.bound.items()} if existing else {}
             record = WorkloadRecord(row, submission, bound)
             record.decision = self._decide(record, everything=dry_run)
             # An override that does not fit must fail here, not at a child.
-            shares = {
-                child: submission.for_member(self._facts(child), count)
-                for child, count in record.decision.assignments
-            }
+            chosen = record.decision.assignments
+            shares = {child: submission.for_member(self._facts(child), count) for child, count in chosen}
             differences = {}
             if dry_run:
                 differences = {one: text_difference(submission.objects, each) for one, each in shares.items()}
@@ -184,11 +172,11 @@ class Workloads:
 
     async def rebalance(self, name: str) -> WorkloadRecord:
         """Divide a workload afresh. Raises NotFound, Conflict, StorageFailed."""
-        async with self._writing:
+        async with self._turns.of(name):
             record = self.get(name)
             if record.row.deleting:
                 raise Conflict(f"the workload {name} is being deleted")
-            record.decision = self._decide(record, rebalance=True)
+            record.decision = self._decide_fitting(record, rebalance=True)
             await self._commit(record)
         return record
 
@@ -197,7 +185,7 @@ class Workloads:
 
         orphan: forget it now where a child can't be reached. Raises NotFound, StorageFailed.
         """
-        async with self._writing:
+        async with self._turns.of(name):
             before = self.get(name)
             bound = {child: replace(part) for child, part in before.bound.items()}
             record = WorkloadRecord(replace(before.row, deleting=True), before.submission, bound, before.decision)
@@ -221,7 +209,8 @@ class Workloads:
         if news is None:
             return
         if news.arrived:
-            self._arrived.setdefault(child.name, set()).add(uid)
+            self._scheduler.arrived(uid, child.name, self._clock())
+            self._wake.set()
         if news.gone:
             self._queue(record.row.name)
         self.changes.notify(record.row.name)
@@ -230,7 +219,9 @@ class Workloads:
         """A child joined, left, or changed: decide again where that can matter."""
         self._place(child)
         for record in self._by_name.values():
-            policy = record.submission.policy
+            policy, part = record.submission.policy, record.bound.get(child.name)
+            if part is not None and record.submission.overrides and self._inventory.active(child):
+                self._send(record, child, part)  # they may go by its labels
             if child.name in record.bound or child.name in policy.members or policy.selector or policy.groups:
                 self._queue(record.row.name)
 
@@ -241,14 +232,10 @@ class Workloads:
 
     def capacity_changed(self, child: Child) -> None:
         """A child's free GPUs changed: whoever waits for such may go there now."""
-        for uid in self._arrived.pop(child.name, ()):
-            self._scheduler.reported(uid, child.name)
+        self._scheduler.capacity_reported(child)
         self._place(child)
-        path = str(self._inventory.path_of(child))
-        for uid in self._scheduler.woken(child, path, self._clock()):
-            record = self._by_uid.get(uid)
-            if record is not None:
-                self._queue(record.row.name)
+        self._roomier[child.name] = None
+        self._wake.set()
 
     async def run(self) -> None:
         """Follow changes of children and finish deletions, until cancelled."""
@@ -256,17 +243,17 @@ class Workloads:
         saved = loop.time()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(SAVE_SECONDS):
+                async with asyncio.timeout(min(SAVE_SECONDS, self._scheduler.rest(self._clock()))):
                     await self._wake.wait()
             self._wake.clear()
             names, self._woken = tuple(self._woken), {}
             for name in names:
-                try:
-                    async with self._writing:
-                        await self._settle(name)
-                except StorageFailed as error:
-                    log.warning("a workload waits for the store", workload=name, error=str(error))
-                    loop.call_later(1.0, self._queue, name)
+                await self._settle(name)
+            roomier, self._roomier = (*self._roomier, *self._scheduler.due(self._clock())), {}
+            for child in filter(None, map(self._inventory.find, dict.fromkeys(roomier))):
+                # one at a time, as what one of them takes is gone for the next
+                for uid in self._scheduler.woken(child, str(self._inventory.path_of(child)), self._clock()):
+                    await self._settle(self._by_uid[uid].row.name)
             if loop.time() - saved >= SAVE_SECONDS:
                 saved = loop.time()
                 await self.save()
@@ -274,8 +261,6 @@ class Workloads:
     async def save(self) -> None:
         """Save the last known status of assignments that reported something new."""
         await self._reports.save(self._by_uid.get)
-
-    # inside
 
     def _queue(self, name: str) -> None:
         self._woken[name] = None
@@ -286,16 +271,30 @@ class Workloads:
         self._scheduler.place_changed(child, str(self._inventory.path_of(child)), active=active)
 
     def _facts(self, name: str) -> MemberFacts:
-        child = self._inventory.find(name)
-        labels = child.row.labels if child is not None else {}
-        return MemberFacts(name, self._inventory.own_path.child(name), labels)
+        row = self._inventory.row_of(name)
+        return MemberFacts(name, self._inventory.own_path.child(name), row.labels if row is not None else {})
 
     def _decide(self, record: WorkloadRecord, *, rebalance: bool = False, everything: bool = False) -> Decision:
         request = record.request(rebalance=rebalance)
         return self._scheduler.decide(request, record.previous(), self._clock(), everything=everything)
 
+    def _decide_fitting(self, record: WorkloadRecord, **how: bool) -> Decision:
+        """Decide without the children that an override does not fit; at apply that is refused instead."""
+        record.excluded = {}
+        while unfit := record.unfit(decision := self._decide(record, **how), self._facts):
+            record.excluded |= unfit
+        return decision
+
     async def _settle(self, name: str) -> None:
-        """Bring one workload's parts in line with the children as they are now."""
+        """Bring one workload's parts in line with the children as they are now, later if the store fails."""
+        try:
+            async with self._turns.of(name):
+                await self._decide_again(name)
+        except StorageFailed as error:
+            log.warning("a workload waits for the store", workload=name, error=str(error))
+            asyncio.get_running_loop().call_later(1.0, self._queue, name)
+
+    async def _decide_again(self, name: str) -> None:
         record = self._by_name.get(name)
         if record is None:
             return
@@ -307,27 +306,23 @@ class Workloads:
         if record.row.deleting:
             return
         before = record.decision
-        record.decision = self._decide(record)
+        record.decision = self._decide_fitting(record)
         if before is None or (before.assignments, before.reasons) != (
             record.decision.assignments,
             record.decision.reasons,
         ):
             self.changes.notify(name)
-        if self._binding(record):
+        if record.binding():
             await self._commit(record)
         else:
-            self._scheduler.hold(record.request(), replace(record.decision, added=()), self._clock())
-
-    def _binding(self, record: WorkloadRecord) -> Binding:
-        chosen = dict(record.decision.assignments) if record.decision is not None else {}
-        bound = {
-            name: Part(part.generation, part.replicas, part.withdrawn) for name, part in record.bound.items()
-        }
-        return bind(chosen, record.row.generation, bound, deleting=record.row.deleting)
+            self._scheduler.remember(record.request(), record.decision, self._clock())
 
     async def _commit(self, record: WorkloadRecord) -> None:
-        """Store a workload and its binding, then take both over, reserve, and tell the children."""
-        binding, row = self._binding(record), record.row
+        """Reserve, store a workload and its binding, then take both over and tell the children.
+
+        Must follow its decision without a pause, or two decisions could give away the same GPUs.
+        """
+        binding, row = record.binding(), record.row
         counts = dict(record.decision.assignments) if record.decision is not None else {}
         parts = [AssignmentRow(row.uid, name, row.generation, replicas=counts[name]) for name in binding.assign]
         for name in binding.withdraw:
@@ -339,9 +334,21 @@ class Workloads:
             if parts:
                 await tx.assignments.put_many(parts)
 
-        await self._store.write(write)
-        if record.decision is not None and not row.deleting:
-            self._scheduler.hold(record.request(), record.decision, self._clock())
+        decision, request = None if row.deleting else record.decision, record.request()
+        if decision is not None:
+            self._scheduler.reserve(request, decision, self._clock())
+        room = self._scheduler.room
+        try:
+            await self._store.write(write)
+        except BaseException:
+            if decision is not None:
+                self._scheduler.take_back(request, decision)
+                self._wake.set()
+            raise
+        if decision is not None:
+            self._scheduler.remember(request, decision, self._clock())
+            if decision.pending and self._scheduler.room != room:
+                self._queue(row.name)  # what it waits for may have come while it was not known yet
         for stored in parts:
             before = record.bound.get(stored.child)
             self._parts[stored.child] += before is None
@@ -354,23 +361,18 @@ class Workloads:
             child = self._inventory.find(stored.child)
             if child is not None:
                 self._send(record, child, record.bound[stored.child])
+            else:
+                self._queue(row.name)  # it left while this was being stored
         self.changes.notify(row.name)
 
     def _send(self, record: WorkloadRecord, child: Child, part: Bound) -> None:
-        row, manifests = record.row, record.submission.manifests
-        if part.withdrawn:
-            manifests = ()
-        elif record.submission.divided or record.submission.overrides:
-            share = record.submission.for_member(self._facts(child.name), part.replicas)
-            manifests = tuple(to_json(one) for one in share)
-        message = pb.Assignment(
-            uid=row.uid,
-            name=row.name,
-            generation=part.generation,
-            manifests=manifests,
-            withdrawn=part.withdrawn,
-        )
-        self._sessions.put(child, f"assignment/{row.uid}", message.SerializeToString(deterministic=True))
+        try:
+            message = record.assignment(part, self._facts(child.name))
+        except InvalidInput as error:  # it fitted once, and the child has other labels now
+            what = f"{record.row.name} stays as it is on {child.name}: {error}"
+            self._journal.event(WARNING, "OverrideUnfit", f"workload/{record.row.name}", what)
+        else:
+            self._sessions.put(child, f"assignment/{message.uid}", message.SerializeToString(deterministic=True))
 
     async def _forget(self, record: WorkloadRecord, children: Iterable[str]) -> None:
         """Drop parts that are gone; with the last part of a deleted workload, the workload."""
@@ -385,7 +387,8 @@ class Workloads:
         await self._store.write(write)
         for name in names:
             self._parts[name] -= record.bound.pop(name, None) is not None
-            self._scheduler.reported(row.uid, name)
+            self._scheduler.taken_away(row.uid, name)
+            self._wake.set()
             child = self._inventory.find(name)
             if child is not None:
                 self._sessions.delete(child, f"assignment/{row.uid}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from arbora.capacity.shape import WorkloadShape, shape_of_all, with_share
@@ -19,6 +19,7 @@ from arbora_hub.placement.decide import Decision
 from arbora_hub.placement.demand import Demand
 from arbora_hub.placement.policy import Policy, Request
 from arbora_hub.store.rows import WorkloadRow
+from arbora_hub.workloads.bind import Binding, Part, bind
 from arbora_hub.workloads.demand import can_divide, demand_of
 from arbora_hub.workloads.policy import read_policy
 from arbora_hub.workloads.spec import read_manifests
@@ -103,14 +104,50 @@ class WorkloadRecord:
     """By child's name."""
     decision: Decision | None = None
     """The last one; None: not decided since this process started."""
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    """Children that can't get it as they are now, and why."""
 
     def request(self, *, rebalance: bool = False) -> Request:
         """What placement is asked."""
-        return Request(self.row.uid, self.submission.policy, self.submission.demand, rebalance=rebalance)
+        policy, demand = self.submission.policy, self.submission.demand
+        return Request(self.row.uid, policy, demand, rebalance=rebalance, excluded=self.excluded)
+
+    def unfit(self, decision: Decision, facts: Callable[[str], MemberFacts]) -> dict[str, str]:
+        """Children that would get something new or other that an override does not fit, and why."""
+        found = {}
+        for child, count in decision.assignments if self.submission.overrides else ():
+            part = self.bound.get(child)
+            if part is None or part.withdrawn or part.replicas != count:
+                try:
+                    self.submission.for_member(facts(child), count)
+                except InvalidInput as error:
+                    found[child] = f"does not suit an override: {error}"
+        return found
+
+    def binding(self) -> Binding:
+        """What the last decision changes."""
+        chosen = dict(self.decision.assignments) if self.decision is not None else {}
+        bound = {name: Part(one.generation, one.replicas, one.withdrawn) for name, one in self.bound.items()}
+        return bind(chosen, self.row.generation, bound, deleting=self.row.deleting)
 
     def previous(self) -> dict[str, int]:
         """Child -> units that it has now."""
         return {name: part.replicas for name, part in self.bound.items() if not part.withdrawn}
+
+    def assignment(self, part: Bound, member: MemberFacts) -> pb.Assignment:
+        """What a member is told to run, or to delete."""
+        manifests = self.submission.manifests
+        if part.withdrawn:
+            manifests = ()
+        elif self.submission.divided or self.submission.overrides:
+            manifests = tuple(to_json(one) for one in self.submission.for_member(member, part.replicas))
+        return pb.Assignment(
+            uid=self.row.uid,
+            name=self.row.name,
+            generation=part.generation,
+            manifests=manifests,
+            withdrawn=part.withdrawn,
+        )
 
     def warnings(self) -> tuple[str, ...]:
         """What a client should look at: named or selected members that don't take it, a few of them."""
@@ -167,6 +204,21 @@ class Applied:
     warnings: tuple[str, ...]
     differences: Mapping[str, str]
     """Child -> what overrides and division change there; only filled by a dry run."""
+
+
+def succeeding(before: WorkloadRow | None, new: WorkloadRow) -> tuple[WorkloadRow, pb.ApplyOutcome.ValueType]:
+    """What follows when `new` is submitted under the same name. The generation counts changes of objects."""
+    if before is None:
+        return new, pb.APPLY_OUTCOME_CREATED
+    generation = before.generation + int(before.manifests != new.manifests)
+    row = replace(
+        before,
+        labels=new.labels,
+        generation=generation,
+        placement=new.placement,
+        manifests=new.manifests,
+    )
+    return row, pb.APPLY_OUTCOME_UNCHANGED if row == before else pb.APPLY_OUTCOME_CHANGED
 
 
 def restored(row: WorkloadRow, own_path: Path) -> WorkloadRecord:

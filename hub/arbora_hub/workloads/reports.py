@@ -47,6 +47,13 @@ def is_gone(part: Bound) -> bool:
     )
 
 
+def on_its_way(part: Bound) -> bool:
+    """Whether the pods of a part need not have their GPUs yet, by what the child said."""
+    status = part.status
+    told = status is not None and status.generation >= part.generation
+    return not part.withdrawn and not (told and status is not None and status.state not in _ON_ITS_WAY)
+
+
 class Reports:
     """Reports of all workloads."""
 
@@ -72,7 +79,7 @@ class Reports:
             self._journal.event(WARNING, "WorkloadDegraded", f"workload/{name}", said)
         elif status.state is State.COMPLETE and before is not State.COMPLETE:
             self._journal.event(NORMAL, "WorkloadComplete", f"workload/{name}", f"Complete on {child.name}.")
-        return News(gone=is_gone(part), arrived=status.state not in _ON_ITS_WAY)
+        return News(gone=is_gone(part), arrived=not on_its_way(part))
 
     async def save(self, find: Callable[[str], WorkloadRecord | None]) -> None:
         """Save the last known status of parts that reported something new. find: a record by uid."""

@@ -1,15 +1,16 @@
 """Placement at run time: what the hub knows as a snapshot, what it has reserved, who waits.
 
     a child changed -> `place_changed` -> its columns; whoever waits and could use it is named
-    a workload -> `decide` -> (the controller stores it) -> `hold`
-    a child's report carries the workload -> `reported` -> the reservation is cleared
+    a workload -> `decide` -> `reserve` -> (the controller stores it) -> `remember`, or `take_back`
+    its status says `arrived`, its GPUs as it reports them grew -> the reservation is cleared (`arrivals.py`)
 
 Decides nothing itself: `placement.decide` does. No I/O; time comes in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from arbora.capacity.gpus import GpuClass
 from arbora.capacity.wire import sketch_from_wire
@@ -22,6 +23,7 @@ from arbora_hub.placement.policy import Request
 from arbora_hub.placement.reservations import Reservations
 from arbora_hub.placement.rows import LOST, ONLINE, SUSPECT, Place, Row, Taint
 from arbora_hub.placement.snapshot import Snapshot
+from arbora_hub.workloads.arrivals import Arrival, Arrivals
 
 _LIVENESS = {
     Liveness.ONLINE: ONLINE,
@@ -41,6 +43,9 @@ class Scheduler:
         self._snapshot = Snapshot()
         self._reservations = Reservations()
         self._pending = Pending()
+        self._arrivals = Arrivals()
+        self._freed: set[str] = set()
+        """Children that got room because a reservation ended."""
 
     def place_changed(self, child: Child, path: str, *, active: bool) -> None:
         """Take over what is known of a child now. active: whether it is still a member."""
@@ -53,26 +58,72 @@ class Scheduler:
         self, request: Request, previous: Mapping[str, int], now: float, *, everything: bool = False
     ) -> Decision:
         """Where a workload goes. previous: child -> units that it has. everything: explain every child."""
-        self._reservations.expire(now)
+        self._freed.update(self._reservations.expire(now))
         if everything:
             return decide(request, self._snapshot, previous, self._reservations, now, top=None)
         return decide(request, self._snapshot, previous, self._reservations, now)
 
-    def hold(self, request: Request, decision: Decision, now: float) -> None:
-        """A decision was stored: reserve what it added, and remember it if something waits."""
+    @property
+    def room(self) -> int:
+        """Another number than before if since then some child may have got room."""
+        return self._snapshot.version + self._reservations.ended
+
+    def reserve(self, request: Request, decision: Decision, now: float) -> None:
+        """Reserve what a decision added, at once: the next one may be asked for while this one is stored."""
         self._reservations.hold(request.uid, request.demand, decision.added, now)
+
+    def take_back(self, request: Request, decision: Decision) -> None:
+        """A decision could not be stored: drop what `reserve` did last for it."""
+        self._freed.update(self._reservations.take_back(request.uid, request.demand, decision.added))
+
+    def remember(self, request: Request, decision: Decision, now: float) -> None:
+        """A decision was stored: something of it waits, or nothing any more."""
         if decision.pending:
             self._pending.add(request, now)
         else:
             self._pending.remove(request.uid)
 
-    def reported(self, uid: str, child: str) -> None:
-        """A child's report carries the workload, or it was taken from there."""
-        self._reservations.clear(uid, child)
+    def arrived(self, uid: str, child: str, now: float) -> None:
+        """A workload's pods have their GPUs by the child's status. `due` tells what follows."""
+        if devices := self._reservations.devices(uid, child):
+            self._arrivals.arrived(Arrival(uid, child, devices, now))
+            self._settle(self._arrivals.counted(child))
+        else:
+            self._reservations.clear(uid, child)
+
+    def capacity_reported(self, child: Child) -> None:
+        """A child reported its GPUs anew. Take that over with `place_changed`."""
+        used = sum(row.used for sketch in child.sketches.values() for row in sketch.rows)
+        self._arrivals.reported(child.name, used, expecting=self._reservations.holds_at(child.name))
+        self._settle(self._arrivals.counted(child.name))
+
+    def taken_away(self, uid: str, child: str) -> None:
+        """A workload has no part in a child any more."""
+        if self._reservations.clear(uid, child):
+            self._freed.add(child)
+
+    def due(self, now: float) -> tuple[str, ...]:
+        """Children that got room since this was last asked, by more than their own reports; call `woken`."""
+        self._freed.update(self._reservations.expire(now))
+        self._settle(self._arrivals.overdue(now))
+        freed, self._freed = tuple(sorted(self._freed)), set()
+        return freed
+
+    def rest(self, now: float) -> float:
+        """Seconds until `due` may have something to say; infinite if nothing is on its way."""
+        if self._freed:
+            return 0.0
+        return max(0.0, min(self._arrivals.next_moment(), self._reservations.next_end()) - now)
+
+    def _settle(self, counted: Iterable[Arrival]) -> None:
+        """What is counted as used need not be reserved any more."""
+        for one in counted:
+            if self._reservations.clear(one.uid, one.child):
+                self._freed.add(one.child)
 
     def forget(self, uid: str) -> None:
         """A workload is gone."""
-        self._reservations.release(uid)
+        self._freed.update(self._reservations.release(uid))
         self._pending.remove(uid)
 
     def woken(self, child: Child, path: str, now: float) -> Iterator[str]:
@@ -97,6 +148,8 @@ def place_of(child: Child, path: str) -> Place:
         path=path,
         taints=tuple(Taint(key, effect, value) for key, value, effect in row.taints),
         liveness=_LIVENESS[child.liveness],
+        # what an earlier process of this hub last heard is nothing to give GPUs away by
+        age=math.inf if child.restored else 0.0,
         cordoned=row.cordoned,
         properties={"kubernetes": child.status.kubernetes_version} if child.status is not None else {},
     )

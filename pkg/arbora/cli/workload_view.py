@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from arbora.cli import words
 from arbora.cli.explain_view import replicas
@@ -54,13 +54,17 @@ COLUMNS: Sequence[Column[pb.Workload]] = (
 )
 
 
-def moves(before: pb.Workload, after: pb.Workload) -> list[str]:
-    """Where `after` runs more or less than `before`, as lines of a table; none if nothing moves."""
-    was, will = ({part.path: part.replicas for part in _kept(each)} for each in (before, after))
+def replicas_of(workload: pb.Workload) -> dict[str, int]:
+    """Member -> replicas that it is to run."""
+    return {part.path: part.replicas for part in _kept(workload)}
+
+
+def moves(was: Mapping[str, int], will: Mapping[str, int]) -> list[str]:
+    """Where replicas go from and to, as lines of a table; none if nothing moves. was, will: by member."""
     rows = [
         (path, str(was.get(path, 0)), str(will.get(path, 0)))
         for path in sorted({*was, *will})
-        if was.get(path) != will.get(path)
+        if was.get(path, 0) != will.get(path, 0)
     ]
     return [f"  {line}" for line in align([("MEMBER", "WAS", "IS"), *rows])] if rows else []
 

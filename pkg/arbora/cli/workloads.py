@@ -73,14 +73,15 @@ async def rebalance_workload(
     from arbora.cli.explain_view import explanation_lines
     from arbora.cli.output import show_data
     from arbora.cli.plain import to_plain
-    from arbora.cli.workload_view import moves
+    from arbora.cli.workload_view import moves, replicas_of
 
-    before = await hub.workloads.get(name)
+    was = replicas_of(await hub.workloads.get(name))
     answer = await hub.workloads.rebalance(name, dry_run=dry_run)
     if (view := View(output)).structured:
         show_data(to_plain(answer), output)
         return
-    moved = moves(before, answer.workload)
+    decided = {member.path: member.replicas for member in answer.explanation.scored}
+    moved = moves(was, was | decided if dry_run else replicas_of(answer.workload))
     outcome = "rebalanced" if moved else "unchanged"
     lines = [f"workload/{name} {outcome}{' (dry run)' if dry_run else ''}", *moved]
     write("\n".join([*lines, *explanation_lines(answer.explanation, view.wide)]))

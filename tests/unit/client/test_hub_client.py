@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -93,6 +94,64 @@ async def test_a_selector_travels_whole(hub: FakeHub, client: HubClient) -> None
         ("tier", "In", ["a", "b"]),
         ("spot", "DoesNotExist", []),
     ]
+
+
+async def test_every_field_of_a_placement_and_the_overrides_travel(hub: FakeHub, client: HubClient) -> None:
+    overrides = [{"members": ["a"], "edits": [{"env": {"set": {"Z": "1", "A": "$(Z)"}}}]}]
+    placement = {
+        "groups": [{"name": "near", "members": ["a"]}],
+        "tolerations": [{"key": "team", "tolerationSeconds": 60}],
+        "division": {"mode": "weighted", "weights": [{"weight": 3, "selector": {"matchLabels": {"x": "y"}}}]},
+        "weights": {"cost": 0.5},
+        "priority": -1,
+    }
+    await client.workloads.apply("web", [CONFIG_MAP], members=["b"], placement=placement, overrides=overrides)
+    sent = hub.workloads["web"].spec
+    assert sent.placement == pb.Placement(
+        members=["b"],
+        groups=[pb.AffinityGroup(name="near", members=["a"])],
+        tolerations=[pb.Toleration(key="team", toleration_seconds=60)],
+        division=pb.Division(
+            mode="weighted",
+            weights=[pb.StaticWeight(weight=3, selector=pb.LabelSelector(match_labels={"x": "y"}))],
+        ),
+        weights={"cost": 0.5},
+        priority=-1,
+    )
+    assert json.loads(sent.overrides) == overrides
+    assert sent.overrides.index(b'"Z"') < sent.overrides.index(b'"A"'), "in the order as written"
+
+
+async def test_without_overrides_none_are_sent(hub: FakeHub, client: HubClient) -> None:
+    await client.workloads.apply("web", [CONFIG_MAP], members=["a"])
+    assert hub.workloads["web"].spec.overrides == b""
+
+
+async def test_a_placement_that_nobody_knows_is_refused_before_it_is_sent(
+    hub: FakeHub, client: HubClient
+) -> None:
+    for placement in ({"cluster": 2}, {"clusters": -2}, {"division": "pack"}):
+        with pytest.raises(errors.InvalidInput, match=r"spec\.placement: is not a placement"):
+            await client.workloads.apply("web", [CONFIG_MAP], members=["a"], placement=placement)
+    assert not hub.calls
+
+
+async def test_a_placement_is_explained(hub: FakeHub, client: HubClient) -> None:
+    hub.explanations["web"] = pb.Explanation(decision="nowhere", pending=2, wake="a free GPU")
+    await client.workloads.apply("web", [CONFIG_MAP], members=["a"])
+    assert await client.workloads.explain("web") == hub.explanations["web"]
+    with pytest.raises(errors.NotFound):
+        await client.workloads.explain("other")
+
+
+async def test_a_rebalance_moves_unless_it_is_only_tried(hub: FakeHub, client: HubClient) -> None:
+    await client.workloads.apply("web", [CONFIG_MAP], members=["a"])
+    hub.divided_afresh["web"] = {"/a": 1, "/b": 2}
+    tried = await client.workloads.rebalance("web", dry_run=True)
+    assert [member.replicas for member in tried.explanation.scored] == [1, 2]
+    assert not hub.workloads["web"].assignments
+    await client.workloads.rebalance("web")
+    assert [part.path for part in hub.workloads["web"].assignments] == ["/a", "/b"]
 
 
 async def test_too_large_a_workload_is_refused_by_name_before_it_is_sent(hub: FakeHub, client: HubClient) -> None:

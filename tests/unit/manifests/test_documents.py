@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbora.manifests.documents import PlacementDocument, WorkloadDocument, dump, read
+from arbora.manifests.documents import WorkloadDocument, dump, read
 from arbora.manifests.objects import ref_of
+from arbora.manifests.placement_document import PlacementDocument
 from arbora.manifests.selectors import Requirement, Selector
 from arbora.manifests.strict_yaml import InvalidDocument
 
@@ -111,6 +113,109 @@ def test_a_placement_of_nothing_is_refused() -> None:
     assert workload.placement.selector == Selector()
 
 
+PLACED = """\
+apiVersion: arbora.dev/v1
+kind: Workload
+metadata: {name: web}
+spec:
+  placement:
+    expression: 'labels.tier == "gold"'
+    groups:
+      - {name: near, members: [edge-7]}
+      - name: far
+        selector: {matchLabels: {site: tokyo}}
+    overflow: true
+    tolerations:
+      - {key: team, operator: Equal, value: vision, effect: NoExecute, tolerationSeconds: 60}
+    clusters: 3
+    minimum: 2
+    spread:
+      - {label: site, maxSkew: 2, minGroups: 2, maxGroups: 4, whenUnsatisfiable: ScheduleAnyway}
+    division:
+      mode: weighted
+      weights:
+        - {weight: 3, member: edge-7}
+        - {weight: 1, selector: {}}
+      allOrNothing: true
+    weights: {cost: 0.5, resource: 1}
+    priority: -10
+    kinds: [batch/v1/Job]
+    claims:
+      - {name: residency-eu, weight: 2.5, hard: true}
+  overrides:
+    - members: [edge-7]
+      edits:
+        - image: {part: registry, operator: replace, value: registry.local}
+        - labels:
+            operator: add
+            values: {example.org/site.name: paris}
+    - selector: {matchLabels: {region: cn}}
+      edits:
+        - jsonPatch: [{op: replace, path: /data/a, value: 1}]
+  manifests:
+    - {apiVersion: v1, kind: ConfigMap, metadata: {name: cm}}
+"""
+
+
+def test_every_field_of_a_placement_and_the_overrides_are_read_as_they_are_written() -> None:
+    (workload,) = read(PLACED, "w").workloads
+    written = yaml.safe_load(PLACED)["spec"]
+    assert workload.placement == PlacementDocument(rest=written["placement"])
+    assert list(workload.overrides) == written["overrides"]
+    assert read(dump(workload), "w").workloads == (workload,)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("overflow:", "overflows:", "11: spec.placement.overflows: unknown field; did you mean overflow?"),
+        ("overflow: true", "overflow: 1", "11: spec.placement.overflow: is a number, not true or false"),
+        ("name: far", "nam: far", "9: spec.placement.groups[1].nam: unknown field; did you mean name?"),
+        ("- {name: near, ", "- {", "8: spec.placement.groups[0]: name is missing"),
+        ("members: [edge-7]}", "members: [Edge]}", "8: spec.placement.groups[0].members[0]: 'Edge' is not a"),
+        ("{site: tokyo}", "{site: 7}", "10: spec.placement.groups[1].selector.matchLabels.site: is a number"),
+        ("tolerationSeconds: 60", "tolerationSeconds: -1", "13: spec.placement.tolerations[0].tolerationSeconds"),
+        ("clusters: 3", "clusters: many", "14: spec.placement.clusters: is a text, not a whole number"),
+        ("clusters: 3", "clusters: 2.5", "14: spec.placement.clusters: is a number, not a whole number"),
+        ("clusters: 3", "clusters: true", "14: spec.placement.clusters: is a bool, not a whole number"),
+        ("clusters: 3", "clusters: 4294967296", "14: spec.placement.clusters: 4294967296 is above 4294967295"),
+        ("minimum: 2", "minimum: -2", "15: spec.placement.minimum: -2 is below 0"),
+        ("{label: site, ", "{", "17: spec.placement.spread[0]: label is missing"),
+        ("mode: weighted\n      ", "", "18: spec.placement.division: mode is missing"),
+        ("weight: 3", "weight: -3", "21: spec.placement.division.weights[0].weight: -3 is below 0"),
+        ("cost: 0.5", "cost: half", "24: spec.placement.weights.cost: is a text, not a number"),
+        ("[batch/v1/Job]", "batch/v1/Job", "26: spec.placement.kinds: is a text, not a list"),
+        ("hard: true", "hard: no way", "28: spec.placement.claims[0].hard: is a text, not true or false"),
+        ("part: registry", "part: registri", "32: spec.overrides[0].edits[0].image.part: 'registri' is not one"),
+        ("name: paris", "name: 75", "35: spec.overrides[0].edits[1].labels.values.example.org/site.name: is a n"),
+        ("op: replace", "op: replaces", "38: spec.overrides[1].edits[0].jsonPatch"),
+        ("members: [edge-7]\n      edits", "member: [edge-7]\n      edits", "30: spec.overrides[0].member: "),
+        ("      edits:\n        - jsonPatch", "      edit:\n        - jsonPatch", "37: spec.overrides[1].edit: "),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_placement_or_an_override_is_told_with_its_path_and_line(
+    old: str, new: str, error: str
+) -> None:
+    assert old in PLACED
+    with pytest.raises(InvalidDocument) as caught:
+        read(PLACED.replace(old, new, 1), "w")
+    assert str(caught.value).startswith(f"w:{error}")
+
+
+def test_groups_alone_say_where_but_an_empty_list_of_them_does_not() -> None:
+    text = PLACED[: PLACED.index("    expression")] + "    groups: [{name: a, members: [b]}]\n"
+    manifests = PLACED[PLACED.index("  manifests") :]
+    assert read(text + manifests, "w").workloads[0].placement.rest["groups"][0]["name"] == "a"
+    with pytest.raises(InvalidDocument, match="names neither members nor a selector"):
+        read(text.replace("[{name: a, members: [b]}]", "[]") + manifests, "w")
+
+
+def test_overrides_are_no_map() -> None:
+    start, end = PLACED.index("  overrides:"), PLACED.index("  manifests:")
+    with pytest.raises(InvalidDocument, match=r"w:29: spec.overrides: is a map, not a list"):
+        read(PLACED[:start] + "  overrides: {}\n" + PLACED[end:], "w")
+
+
 def test_the_norway_problem_is_explained() -> None:
     with pytest.raises(InvalidDocument) as caught:
         read(_changed("team: vision", "team: no"), "w")
@@ -204,6 +309,33 @@ _REQUIREMENT = st.one_of(
     ),
     st.builds(Requirement, _TEXT, st.sampled_from(["Exists", "DoesNotExist"])),
 )
+_COUNT = st.integers(0, 2**32 - 1)
+_REST = st.fixed_dictionaries(
+    {},
+    optional={
+        "expression": _TEXT,
+        "groups": st.lists(
+            st.fixed_dictionaries({"name": _TEXT}, optional={"members": st.lists(_NAME)}), max_size=2
+        ),
+        "clusters": _COUNT,
+        "overflow": st.booleans(),
+        "tolerations": st.lists(
+            st.fixed_dictionaries({}, optional={"key": _TEXT, "tolerationSeconds": _COUNT}), max_size=2
+        ),
+        "division": st.fixed_dictionaries(
+            {"mode": _TEXT},
+            optional={"weights": st.lists(st.fixed_dictionaries({"weight": _COUNT}), max_size=2)},
+        ),
+        "weights": st.dictionaries(_TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=2),
+        "priority": st.integers(-(2**31), 2**31 - 1),
+        "kinds": st.lists(_TEXT, max_size=2),
+    },
+)
+_EDIT = st.one_of(
+    st.builds(lambda values: {"labels": {"operator": "add", "values": values}}, _LABELS),
+    st.builds(lambda names: {"annotations": {"operator": "remove", "keys": names}}, st.lists(_TEXT, max_size=2)),
+    st.builds(lambda values: {"env": {"set": values}}, _LABELS),
+)
 _WORKLOAD = st.builds(
     WorkloadDocument,
     name=_NAME,
@@ -211,9 +343,17 @@ _WORKLOAD = st.builds(
         PlacementDocument,
         st.lists(_NAME, min_size=1, max_size=3).map(tuple),
         st.none() | st.builds(Selector, _LABELS, st.lists(_REQUIREMENT, max_size=2).map(tuple)),
+        _REST,
     ),
     manifests=st.lists(_MANIFEST, min_size=1, max_size=2, unique_by=ref_of).map(tuple),
     labels=_LABELS,
+    overrides=st.lists(
+        st.fixed_dictionaries(
+            {"edits": st.lists(_EDIT, min_size=1, max_size=2)},
+            optional={"members": st.lists(_NAME, max_size=2)},
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 
 

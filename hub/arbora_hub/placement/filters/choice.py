@@ -50,9 +50,18 @@ class Expression:
     def verdicts(self, world: World) -> Ints:
         """See Filter. Evaluated once per child and change of the child."""
         source = world.request.policy.expression
-        return world.snapshot.column(
+        found = world.snapshot.column(
             ("expression", source), lambda place, rows: expressions.judge(source, place, rows), np.int64, 0
         )
+        if not world.present.any():
+            return found
+        emptied = world.snapshot.column(
+            ("expression, emptied", source),
+            lambda place, rows: expressions.judge(source, place, rows, emptied=True),
+            np.int64,
+            0,
+        )
+        return np.where(world.present, emptied, found)
 
     def sentence(self, world: World, slot: int, code: str) -> str:
         """See Filter."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from arbora_hub.placement.arrays import Ints
@@ -36,6 +38,8 @@ class Liveness:
         place = world.snapshot.place(slot)
         if code == "LOST":
             return "is lost"
+        if math.isinf(place.age):
+            return "has not reported its capacity since this hub started"
         return f"reported its capacity {place.age:.0f} s ago, more than {STALE_INTERVALS:.0f} intervals"
 
 
