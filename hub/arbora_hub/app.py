@@ -175,7 +175,7 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     prices = Prices(settings.prices, journal, time.time)
     await prices.fetch()
     workloads = Workloads(store, inventory, sessions, journal, time.time, prices.of)
-    prices.on_change(workloads.prices_changed)
+    prices.on_change(workloads.place_all)
     await workloads.load()
     teller = SettingsTeller(inventory, sessions, authority)
     teller.tell_all()

@@ -35,13 +35,12 @@ from arbora_hub.store.rows import AssignmentRow, WorkloadRow
 from arbora_hub.workloads.labels import check_labels
 from arbora_hub.workloads.record import Applied, Bound, WorkloadRecord, read_submission, restored, succeeding
 from arbora_hub.workloads.reports import Reports, is_gone, on_its_way
-from arbora_hub.workloads.scheduler import Scheduler
+from arbora_hub.workloads.scheduler import Scheduler, facts_of
 from arbora_hub.workloads.spec import check_workload_name
 from arbora_hub.workloads.turns import Turns
 
 log = structlog.get_logger(__name__)
-
-SAVE_SECONDS = 30.0  # between two savings of what was last reported
+SAVE_SECONDS = 30.0  # between two savings of reports
 
 
 class Workloads:
@@ -65,17 +64,14 @@ class Workloads:
         self._scheduler = Scheduler(price)
         self._by_name: dict[str, WorkloadRecord] = {}
         self._by_uid: dict[str, WorkloadRecord] = {}
-        self._parts: Counter[str] = Counter()
-        """How many workloads have a part on each child."""
-        self._turns = Turns()
-        """A workload changes once at a time."""
+        self._facts_of: dict[str, object] = {}
+        self._parts: Counter[str] = Counter()  # how many workloads have a part on each child
+        self._turns = Turns()  # a workload changes once at a time
         self._woken: dict[str, None] = {}
-        self._roomier: dict[str, None] = {}
-        """Children whose capacity changed."""
+        self._roomier: dict[str, None] = {}  # children whose capacity changed
         self._wake = asyncio.Event()
         self._reports = Reports(store, journal)
-        self.changes = Changes()
-        """Names of workloads that changed in a way that clients can see."""
+        self.changes = Changes()  # names of workloads that changed in a way that clients can see
 
     async def load(self) -> None:
         """Read everything from the store and tell each child what it is to run."""
@@ -84,8 +80,8 @@ class Workloads:
             return list(await tx.workloads.list()), list(await tx.assignments.list())
 
         rows, assignments = await self._store.read(read)
-        for child in self._inventory:
-            self._place(child)
+        self.place_all()
+        self._facts_of = {child.name: facts_of(child) for child in self._inventory}
         for row in rows:
             record = restored(row, self._inventory.own_path)
             self._by_name[row.name] = self._by_uid[row.uid] = record
@@ -161,8 +157,8 @@ class Workloads:
             record = WorkloadRecord(row, submission, bound)
             record.decision = self._decide(record, everything=dry_run)
             # An override that does not fit must fail here, not at a child.
-            chosen = record.decision.assignments
-            shares = {child: submission.for_member(self._facts(child), count) for child, count in chosen}
+            given = record.decision.assignments
+            shares = {one: submission.for_member(self._facts(one), count) for one, count in given}
             differences = {}
             if dry_run:
                 differences = {one: text_difference(submission.objects, each) for one, each in shares.items()}
@@ -218,15 +214,19 @@ class Workloads:
     def child_changed(self, child: Child) -> None:
         """A child joined, left, or changed: decide again where that can matter."""
         self._place(child)
+        active, facts = self._inventory.active(child), facts_of(child)
+        same, self._facts_of[child.name] = active and self._facts_of.get(child.name) == facts, facts
         for record in self._by_name.values():
             policy, part = record.submission.policy, record.bound.get(child.name)
-            if part is not None and record.submission.overrides and self._inventory.active(child):
+            if same and part is not None and not record.pending:
+                continue  # only its presence changed, and what it has stays: a whole fleet may come back
+            if part is not None and record.submission.overrides and active:
                 self._send(record, child, part)  # they may go by its labels
-            if child.name in record.bound or child.name in policy.members or policy.selector or policy.groups:
+            if part is not None or child.name in policy.members or policy.selector or policy.groups:
                 self._queue(record.row.name)
 
-    def prices_changed(self) -> None:
-        """Other prices hold from the next decision on; what is placed stays where it is."""
+    def place_all(self) -> None:
+        """Take over what is known of every child, prices too; what is placed stays where it is."""
         for child in self._inventory:
             self._place(child)
 

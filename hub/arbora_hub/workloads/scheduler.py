@@ -139,6 +139,11 @@ class Scheduler:
         return tuple(one.request.uid for one in self._pending.queue())
 
 
+def facts_of(child: Child) -> object:
+    """What decides where work may be, besides presence and capacity; compared, never read."""
+    return (dict(child.row.labels), child.row.taints, child.row.cordoned)
+
+
 def place_of(child: Child, path: str) -> Place:
     """What placement knows of a child itself."""
     row = child.row
