@@ -89,7 +89,8 @@ async def _on_agents(report: Report) -> None:
         stuck = sum(row.pending for row in gpu_rows(members.now.values()))
     how = (
         f"{AGENTS} real agents on simulated {FLEET}, whose pods take their GPUs meanwhile; {at_once.placed} "
-        f"had a place when the last was decided; all {BLOCKS * GPUS:,} GPUs in use {full - began:.1f} s after the burst, {stuck} asked for by pods that wait"
+        f"had a place when the last was decided; all {BLOCKS * GPUS:,} GPUs in use {full - began:.1f} s "
+        f"after the burst, {stuck} asked for by pods that wait"
     )
     _tell(report, "burst.agents", outcome, how, seconds)
 
