@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
 import structlog
 
 from arbora.errors import InvalidInput, StorageFailed
@@ -49,7 +50,7 @@ def prepare(path: Path) -> None:
                 _check(connection, path)
                 revision = _revision(connection, path)
             if revision != HEAD:
-                _migrate(path)
+                _migrate(path, revision)
                 log.info("schema migrated", before=revision or "none", now=HEAD)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
@@ -141,11 +142,12 @@ def _revision(connection: sqlite3.Connection, path: Path) -> str:
     return revision
 
 
-def _migrate(path: Path) -> None:
-    """Run the steps that are missing, all in one transaction: a kill leaves the old schema."""
-    import sqlalchemy as sa
-    from alembic import command
-    from alembic.config import Config
+def _migrate(path: Path, revision: str) -> None:
+    """Run the steps that are missing, all in one transaction: a kill leaves the old schema.
+
+    An empty database gets the present schema at once (a test holds both ways together), because the tool that
+    runs steps would stay in the memory of a new hub for as long as it lives: 10 MB.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
     engine = sa.create_engine(
@@ -154,14 +156,14 @@ def _migrate(path: Path) -> None:
         hide_parameters=True,
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
     )
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA synchronous=FULL")
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # two hubs that open it at once: one migrates
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if revision:
+                _run_steps(connection)
+            else:
+                _create(connection)
             connection.commit()
     except SQLAlchemyError as error:
         ours = translate(error)
@@ -170,3 +172,27 @@ def _migrate(path: Path) -> None:
         raise ours from error
     finally:
         engine.dispose()
+
+
+def _create(connection: sa.Connection) -> None:
+    from arbora_hub.store.tables import metadata
+
+    tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    if tables:
+        return  # another hub that opened it at the same moment was first
+    metadata.create_all(connection, checkfirst=False)
+    connection.exec_driver_sql(
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+        "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+    )
+    connection.exec_driver_sql("INSERT INTO alembic_version (version_num) VALUES (?)", (HEAD,))
+
+
+def _run_steps(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
