@@ -94,7 +94,7 @@ async def test_a_frozen_agent_is_suspect_then_lost_and_online_again_once_thawed(
         await hub.until("edge-7", Liveness.SUSPECT)
         await hub.until("edge-7", Liveness.LOST)
         answer = await hub.admin.workloads.apply("app", [config_map("app")], members=["edge-7"])
-        assert list(answer.warnings) == ["edge-7: is lost"]
+        assert list(answer.warnings) == ["edge-7 is lost"]
         agent.signal(signal.SIGCONT)
         await hub.until("edge-7", Liveness.ONLINE, ONLINE_SECONDS)
         await hub.until_workload("app", AVAILABLE)
