@@ -215,7 +215,9 @@ class Workloads:
         """A child joined, left, or changed: decide again where that can matter."""
         self._place(child)
         active, facts = self._inventory.active(child), facts_of(child)
-        same, self._facts_of[child.name] = active and self._facts_of.get(child.name) == facts, facts
+        same = self._facts_of.pop(child.name, None) == facts and active
+        if active:
+            self._facts_of[child.name] = facts
         for record in self._by_name.values():
             policy, part = record.submission.policy, record.bound.get(child.name)
             if same and part is not None and not record.pending:
@@ -253,7 +255,8 @@ class Workloads:
             for child in filter(None, map(self._inventory.find, dict.fromkeys(roomier))):
                 # one at a time, as what one of them takes is gone for the next
                 for uid in self._scheduler.woken(child, str(self._inventory.path_of(child)), self._clock()):
-                    await self._settle(self._by_uid[uid].row.name)
+                    if (waiting := self._by_uid.get(uid)) is not None:
+                        await self._settle(waiting.row.name)
             if loop.time() - saved >= SAVE_SECONDS:
                 saved = loop.time()
                 await self.save()
@@ -306,11 +309,8 @@ class Workloads:
         if record.row.deleting:
             return
         before = record.decision
-        record.decision = self._decide_fitting(record)
-        if before is None or (before.assignments, before.reasons) != (
-            record.decision.assignments,
-            record.decision.reasons,
-        ):
+        record.decision = now = self._decide_fitting(record)
+        if before is None or (before.assignments, before.reasons) != (now.assignments, now.reasons):
             self.changes.notify(name)
         if record.binding():
             await self._commit(record)

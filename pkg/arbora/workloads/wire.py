@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from arbora.errors import InvalidInput
-from arbora.manifests.objects import Gvk, ObjectRef, from_json, to_json
+from arbora.manifests.objects import Gvk, ObjectRef, from_json
 from arbora.v1 import workload_pb2 as pb
 from arbora.workloads.model import Assignment, AssignmentStatus, ObjectStatus, State
 
 STATE_TO_WIRE = {state: pb.WorkloadState.Value(f"WORKLOAD_STATE_{state.name}") for state in State}
 """Each state's number, typed as the generated code wants it."""
-
-
-def assignment_to_wire(assignment: Assignment) -> pb.Assignment:
-    """For the record `assignment/<uid>`."""
-    return pb.Assignment(
-        uid=assignment.uid,
-        name=assignment.name,
-        generation=assignment.generation,
-        manifests=[to_json(manifest) for manifest in assignment.manifests],
-        withdrawn=assignment.withdrawn,
-    )
 
 
 def assignment_from_wire(message: pb.Assignment) -> Assignment:
