@@ -99,4 +99,9 @@ async def test_a_frozen_agent_is_suspect_then_lost_and_online_again_once_thawed(
         await hub.until("edge-7", Liveness.ONLINE, ONLINE_SECONDS)
         await hub.until_workload("app", AVAILABLE)
         reasons = [one for one in await hub.reasons("member/edge-7") if one.startswith("Member")]
-        assert reasons == ["MemberJoined", "MemberOnline", "MemberSuspect", "MemberLost", "MemberOnline"]
+        lost = reasons.index("MemberLost")
+        assert reasons[:2] == ["MemberJoined", "MemberOnline"]
+        assert reasons[lost - 1] == "MemberSuspect"
+        # What it had sent before it froze may be heard on its old stream first: Suspect again, then Online.
+        assert set(reasons[lost + 1 :]) <= {"MemberSuspect", "MemberOnline"}
+        assert reasons[-1] == "MemberOnline"

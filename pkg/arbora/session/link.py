@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import grpc
 import structlog
 
-from arbora.errors import ArboraError, Refused
+from arbora.errors import ArboraError, Refused, StorageFailed
 from arbora.identity import keys
 from arbora.identity.names import Kind
 from arbora.mirror import wire
@@ -114,8 +114,13 @@ class Link:
         """Take over the hub's trust bundle (DER), as told in the session; the next dialing uses it."""
         if bundle and bundle != self._credential.bundle:
             self._credential = replace(self._credential, bundle=bundle)
-            await self._store.save(self._credential)
-            log.info("trust bundle taken over", authorities=len(bundle))
+            try:
+                await self._store.save(self._credential)
+            except StorageFailed as error:
+                # It holds in memory, and every Welcome tells it again: no reason to end the link.
+                log.warning("trust bundle not kept", error=str(error))
+            else:
+                log.info("trust bundle taken over", authorities=len(bundle))
 
     async def run(self) -> None:
         """Until cancelled. Raises Refused when only an operator can help."""
