@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -19,6 +19,7 @@ from arbora.v1 import event_pb2
 from arbora_hub.store.port import Store, WriteTx
 from arbora_hub.store.record_ids import RecordIds
 from arbora_hub.store.rows import AuditRow, EventRow
+from arbora_hub.store.together import Together
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ class Journal:
 
     def __init__(self, store: Store, limit: int, clock: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._audit = Together(store, _add_entries)
         self._limit = limit
         self._clock = clock
         self._ids = RecordIds()
@@ -113,11 +115,7 @@ class Journal:
             peer=peer,
             detail=detail[:2000],
         )
-
-        async def write(tx: WriteTx) -> None:
-            await tx.audit.add(row)
-
-        await self._store.write(write)
+        await self._audit.put(row)
 
     async def run(self) -> None:
         """Write events until cancelled."""
@@ -164,3 +162,7 @@ class Journal:
             await self._store.write(write)
         except StorageFailed as error:
             log.warning("old events could not be removed", error=str(error))
+
+
+async def _add_entries(tx: WriteTx, rows: Sequence[AuditRow]) -> None:
+    await tx.audit.add_many(rows)

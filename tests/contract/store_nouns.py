@@ -9,14 +9,22 @@ import pytest
 
 from arbora.errors import Conflict, NotFound
 from arbora_hub.store.port import Children, ReadTx, Store, WriteTx
-from arbora_hub.store.rows import AccessRow, AssignmentRow, AuthorityRow, ChildRow, JoinTokenRow, WorkloadRow
+from arbora_hub.store.rows import (
+    AccessRow,
+    AssignmentRow,
+    AuthorityRow,
+    ChildRow,
+    JoinTokenRow,
+    TaintRow,
+    WorkloadRow,
+)
 
 CHILD = ChildRow(
     name="edge-7",
     kind="agent",
     cluster_uid="6f1c",
     labels={"region": "eu", "größe": "5"},
-    taints=(("gpu", "only", "NoSchedule"), ("gpu", "", "NoExecute")),
+    taints=(TaintRow("gpu", "", "NoExecute", 1_800_000_000.123456), TaintRow("gpu", "only", "NoSchedule", 0.0)),
     cordoned=True,
     serial_current="0a",
     serial_new="0b",

@@ -17,7 +17,7 @@ from arbora.v1 import workload_pb2
 from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.simulated import Simulation
 from arbora_hub.inventory.liveness import Liveness
-from tests.support.hub import job, ports_of, running_agent, running_hub
+from tests.support.hub import config_map, job, ports_of, running_agent, running_hub
 from tests.support.placing import ONE, Fleet, deployment, fleet, gang, ref, shares
 
 AVAILABLE = {"mode": "available"}
@@ -64,21 +64,46 @@ async def test_what_is_placed_stays_and_only_the_delta_is_divided(tmp_path: Path
 
 
 async def test_only_rebalance_divides_afresh_and_its_dry_run_says_how(tmp_path: Path) -> None:
-    async with fleet(tmp_path, a="1x8xH100", b="1x8xH100") as it:
+    async with fleet(tmp_path, a="2x8xH100", b="1x8xH100") as it:
         await it.hub.admin.members.cordon("b")
         await it.apply("serve", deployment("serve", 8), division={"mode": "spread"})
         await it.until_shares("serve", {"a": 8})
         await it.hub.admin.members.cordon("b", False)
-        await it.until_room("serve", {"b": 8})
+        await it.until_room("serve", {"a": 8, "b": 8})
         assert await it.shares("serve") == {"a": 8}
         told = await it.hub.admin.workloads.rebalance("serve", dry_run=True)
         would = {one.path: one.replicas for one in told.explanation.scored}
         assert would == {"/a": 4, "/b": 4}
+        moves = [
+            workload_pb2.MemberMove(path="/a", before=8, after=4),
+            workload_pb2.MemberMove(path="/b", after=4),
+        ]
+        assert list(told.moves) == moves
         assert await it.shares("serve") == {"a": 8}
         done = await it.hub.admin.workloads.rebalance("serve")
         assert shares(done.workload) == {"a": 4, "b": 4}
+        assert list(done.moves) == moves, "what moved is told as it was foretold"
         wanted = {"a": 4, "b": 4}
         await it.until("members follow", lambda: it.replicas(ref("Deployment", "serve")) == wanted)
+        await it.until_room("serve", {"a": 12, "b": 4})
+        await it.hub.admin.members.cordon("b")
+        away = await it.hub.admin.workloads.rebalance("serve", dry_run=True)
+        assert list(away.moves) == [
+            workload_pb2.MemberMove(path="/a", before=4, after=8),
+            workload_pb2.MemberMove(path="/b", before=4),
+        ], "a member that takes nothing new is told, too"
+
+
+async def test_a_part_tells_its_pods_a_share_of_them_or_all(tmp_path: Path) -> None:
+    async with fleet(tmp_path, a="1x8xH100") as it:
+        divided = await it.apply("divided", deployment("divided", 3), division=AVAILABLE)
+        assert shares(divided.workload) == {"a": 3}
+        everywhere = await it.apply("everywhere", deployment("everywhere", 3))
+        assert shares(everywhere.workload) == {"a": 3}
+        whole = await it.apply("whole", gang("whole", 2, 1))
+        assert shares(whole.workload) == {"a": 2}
+        without_pods = await it.apply("settings", config_map("settings"))
+        assert shares(without_pods.workload) == {"a": 0}
 
 
 def watched(it: Fleet) -> list[str]:

@@ -11,8 +11,10 @@ import pytest
 from arbora.errors import InvalidInput, NotFound
 from arbora.manifests.selectors import Requirement, Selector
 from arbora.v1 import member_pb2, workload_pb2
-from tests.support.hub import config_map, job, running_hub
-from tests.support.placing import EVERYWHERE, ONE, deployment, fleet, gang, ref, shares
+from arbora_hub.inventory.liveness import Liveness
+from tests.support.eventually import eventually
+from tests.support.hub import config_map, job, running_agent, running_hub
+from tests.support.placing import EVERYWHERE, ONE, PRODUCT, T4, deployment, fleet, gang, ref, shares, t4_job
 
 SITES = {"a": {"region": "eu"}, "b": {"region": "cn"}}
 OVERRIDES: list[dict[str, Any]] = [
@@ -85,7 +87,7 @@ async def test_an_override_that_does_not_fit_is_refused_with_its_path_and_nothin
         wrong = [{"members": ["a"], "edits": [{"jsonPatch": patch}]}]
         with pytest.raises(InvalidInput) as refused:
             await it.apply("serve", deployment("serve", 2), overrides=wrong)
-        assert refused.value.field.startswith("spec.overrides[0].edits[0]")
+        assert refused.value.field == "spec.overrides[0].edits[0].jsonPatch[0].path"
         assert [one async for one in it.hub.admin.workloads.list()] == []
         await it.apply("serve", deployment("serve", 2))
         with pytest.raises(InvalidInput):
@@ -106,7 +108,7 @@ async def test_a_member_that_an_override_does_not_fit_later_is_left_out_and_says
         told = await it.hub.admin.workloads.explain("settings")
         (left_out,) = told.rejected
         assert (left_out.path, left_out.code) == ("/b", "EXCLUDED")
-        assert "spec.overrides[0].edits[0]" in left_out.sentence
+        assert "spec.overrides[0].edits[0].jsonPatch[0].path" in left_out.sentence
         # where it runs already, a label that makes it unfit changes nothing
         await it.hub.admin.members.label("a", {"region": "cn"})
         assert "OverrideUnfit" in await it.hub.reasons("workload/settings")
@@ -165,8 +167,13 @@ WRONG: Mapping[str, tuple[dict[str, Any], str]] = {
         {"groups": [{"name": "x", "members": ["a"]}, {"name": "x", "members": ["b"]}]},
         "groups[1].name",
     ),
-    "a field that is none": ({"cluster": 1}, ""),
-    "a number below 0 where one counts": ({"clusters": -1}, ""),
+    "a field that is none": ({"cluster": 1}, "cluster"),
+    "a weight that is no number": ({"weights": {"cost": float("nan")}}, "weights.cost"),
+    "a share of a half": (
+        {"division": {"mode": "weighted", "weights": [{"weight": 0.5, "member": "a"}]}},
+        "division.weights[0].weight",
+    ),
+    "a number below 0 where one counts": ({"clusters": -1}, "clusters"),
 }
 
 
@@ -182,9 +189,44 @@ async def test_a_placement_that_makes_no_sense_is_refused_with_its_field_and_not
                     await hub.admin.workloads.apply(
                         "app", [deployment("app", 2)], selector=selector, placement=placement, dry_run=dry_run
                     )
-                wanted = f"spec.placement.{field}" if field else "spec.placement"
-                assert refused.value.field == wanted, f"{what}: {refused.value}"
+                assert refused.value.field == f"spec.placement.{field}", f"{what}: {refused.value}"
         assert [one async for one in hub.admin.workloads.list()] == []
+
+
+async def test_gpus_that_no_member_has_ever_shown_are_refused_but_not_those_of_a_lost_member(
+    tmp_path: Path,
+) -> None:
+    quick = {"heartbeat_interval": 0.5, "lease_duration": 1.5, "startup_grace": 0.5}
+    async with fleet(tmp_path, settings=quick, a="1x8xH100", b=f"1x4x{T4}") as it:
+        await it.agents["b"].kill()
+        await it.hub.until("b", Liveness.LOST)
+        waits = await it.apply("waits", t4_job("waits"), **ONE)
+        assert waits.workload.pending == 1
+        typo = t4_job("typo")
+        typo["spec"]["template"]["spec"]["nodeSelector"] = {PRODUCT: "H1000"}
+        for dry_run in (True, False):
+            with pytest.raises(
+                InvalidInput, match="nearest known are nvidia H100, nvidia nvidia-tesla-t4"
+            ) as refused:
+                await it.apply("typo", config_map("settings"), typo, dry_run=dry_run, **ONE)
+            assert refused.value.field == "spec.manifests[1]"
+        assert [one.name async for one in it.hub.admin.workloads.list()] == ["waits"]
+
+
+async def test_a_hub_that_knows_no_gpus_refuses_none_and_takes_again_what_it_took(tmp_path: Path) -> None:
+    async with running_hub(tmp_path / "hub") as hub:
+        where = {"selector": EVERYWHERE, "placement": ONE}
+        first = await hub.admin.workloads.apply("early", [t4_job("early")], **where)
+        assert first.workload.pending == 1
+        async with running_agent(hub, tmp_path, "a", "1x8xH100") as agent:
+            await agent.until_online()
+            await eventually(
+                lambda: (child := hub.hub.inventory.find("a")) and child.sketches, "its GPUs are known"
+            )
+            again = await hub.admin.workloads.apply("early", [t4_job("early")], **where)
+            assert again.outcome == workload_pb2.APPLY_OUTCOME_UNCHANGED
+            with pytest.raises(InvalidInput, match="which no member has ever shown"):
+                await hub.admin.workloads.apply("late", [t4_job("late")], **where)
 
 
 async def test_a_workload_that_can_not_be_divided_is_refused_unless_it_goes_whole(tmp_path: Path) -> None:

@@ -158,6 +158,7 @@ class _Workloads(workload_pb2_grpc.WorkloadServiceServicer):
             workload = self._find(request.name)
             explanation = workload_pb2.Explanation()
             explanation.CopyFrom(self._hub.explanations.get(request.name, explanation))
+            before = {part.path: part.replicas for part in workload.assignments}
             wanted = self._hub.divided_afresh.get(request.name)
             if wanted is not None:
                 del explanation.scored[:]
@@ -168,7 +169,13 @@ class _Workloads(workload_pb2_grpc.WorkloadServiceServicer):
                 for path, replicas in sorted(wanted.items()):
                     workload.assignments.add(path=path, generation=workload.generation, replicas=replicas)
                 self._hub.touch()
-            return workload_pb2.RebalanceWorkloadResponse(workload=workload, explanation=explanation)
+            after = before if wanted is None else wanted
+            moves = [
+                workload_pb2.MemberMove(path=path, before=before.get(path), after=after.get(path))
+                for path in sorted({*before, *after})
+                if before.get(path) != after.get(path)
+            ]
+            return workload_pb2.RebalanceWorkloadResponse(workload=workload, explanation=explanation, moves=moves)
 
     def ListWorkloads(self, request: Any, context: Any) -> Any:
         items, token = _page([w for _, w in sorted(self._hub.workloads.items())], request.page_token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
 from arbora.errors import InvalidInput
@@ -18,21 +18,27 @@ from arbora_hub.api.pages import page
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.sessions.registry import Sessions
-from arbora_hub.store.rows import ChildRow
+from arbora_hub.store.rows import ChildRow, TaintRow
 from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.labels import check_labels
-
-Taint = tuple[str, str, str]
 
 
 class MemberService(member_pb2_grpc.MemberServiceServicer):
     """Served on the client port."""
 
-    def __init__(self, inventory: Inventory, sessions: Sessions, workloads: Workloads) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        sessions: Sessions,
+        workloads: Workloads,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """clock: wall time in seconds, the one by which workloads are placed."""
         self._inventory = inventory
         self._sessions = sessions
         self._workloads = workloads
+        self._clock = clock
 
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
         """See member.proto."""
@@ -90,18 +96,18 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
     async def TaintMember(self, request: pb.TaintMemberRequest, context: Context) -> pb.TaintMemberResponse:
         """See member.proto."""
         child = self._inventory.resolve(request.path)
-        additions = [_taint(taint, f"set[{index}]") for index, taint in enumerate(request.set)]
-        check_labels({key: value for key, value, _ in additions}, "set")
+        now = self._clock()
+        additions = [_taint(taint, f"set[{index}]", now) for index, taint in enumerate(request.set)]
+        check_labels({one.key: one.value for one in additions}, "set")
         removals = {(taint.key, views.EFFECT_FROM_WIRE.get(taint.effect)) for taint in request.remove}
 
         def change(row: ChildRow) -> ChildRow:
-            kept: dict[tuple[str, str], Taint] = {
-                (key, effect): (key, value, effect)
-                for key, value, effect in row.taints
-                if (key, effect) not in removals and (key, None) not in removals
-            }
-            kept.update({(key, effect): (key, value, effect) for key, value, effect in additions})
-            return replace(row, taints=tuple(sorted(kept.values())))
+            kept = [
+                one
+                for one in row.taints
+                if (one.key, one.effect) not in removals and (one.key, None) not in removals
+            ]
+            return replace(row, taints=_with(kept, additions))
 
         await unbroken(self._inventory.update(child, change))
         return pb.TaintMemberResponse(member=self._view(child))
@@ -129,7 +135,7 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
             child,
             self._inventory,
             now=asyncio.get_running_loop().time(),
-            wall=time.time(),
+            wall=self._clock(),
             workloads=self._workloads.count_on(child.name),
         )
 
@@ -142,8 +148,18 @@ def _selected(child: Child, selector: Selector | None) -> bool:
     return selector is None or matches(selector, child.row.labels)
 
 
-def _taint(taint: pb.Taint, field: str) -> Taint:
+def _with(present: Iterable[TaintRow], additions: Iterable[TaintRow]) -> tuple[TaintRow, ...]:
+    """One taint for each key and effect. What is set again as it is was added when it first was."""
+    found = {(one.key, one.effect): one for one in present}
+    for one in additions:
+        before = found.get((one.key, one.effect))
+        if before is None or before.value != one.value:
+            found[one.key, one.effect] = one
+    return tuple(sorted(found.values()))
+
+
+def _taint(taint: pb.Taint, field: str, now: float) -> TaintRow:
     effect = views.EFFECT_FROM_WIRE.get(taint.effect)
     if not taint.key or effect is None:
         raise InvalidInput("needs a key and an effect", field=field, hint="Such as maintenance=disk:NoSchedule.")
-    return taint.key, taint.value, effect
+    return TaintRow(taint.key, taint.value, effect, now)

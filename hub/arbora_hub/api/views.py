@@ -52,8 +52,10 @@ def member(child: Child, inventory: Inventory, *, now: float, wall: float, workl
         liveness=LIVENESS_TO_WIRE[child.liveness],
         labels=row.labels,
         taints=[
-            member_pb2.Taint(key=key, value=value, effect=EFFECT_TO_WIRE[effect])
-            for key, value, effect in row.taints
+            member_pb2.Taint(
+                key=one.key, value=one.value, effect=EFFECT_TO_WIRE[one.effect], added=timestamp(one.added)
+            )
+            for one in row.taints
         ],
         cordoned=row.cordoned,
         sketches=child.sketches.values(),

@@ -55,11 +55,22 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
     ) -> pb.RebalanceWorkloadResponse:
         """See workload.proto."""
         record = self._workloads.get(request.name)
+        before = record.previous()
         decision = self._workloads.explain(record, rebalance=True)
+        after = dict(decision.assignments)
         if not request.dry_run:
             record = await unbroken(self._workloads.rebalance(request.name))
+            after = record.previous()
         return pb.RebalanceWorkloadResponse(
-            workload=self._view(record, manifests=False), explanation=self._explained(record, decision)
+            workload=self._view(record, manifests=False),
+            explanation=self._explained(record, decision),
+            moves=[
+                pb.MemberMove(
+                    path=str(self._inventory.own_path.child(name)), before=before.get(name), after=after.get(name)
+                )
+                for name in sorted({*before, *after})
+                if before.get(name) != after.get(name)
+            ],
         )
 
     async def ListWorkloads(self, request: pb.ListWorkloadsRequest, context: Context) -> pb.ListWorkloadsResponse:

@@ -28,7 +28,7 @@ from arbora_hub.placement.steady import planned
 from arbora_hub.placement.words import HELPS, WORDS
 from arbora_hub.placement.world import World
 
-TOP = 5
+TOP = 3
 """Children of each sort that a usual decision explains."""
 
 

@@ -57,15 +57,18 @@ class Reservations:
         self.version = 0
         self.ended = 0
         """Reservations that ended, in whatever way."""
+        self._count_held = 0
         self._by_key: dict[tuple[str, str], list[Reservation]] = {}
         self._by_uid: dict[str, set[str]] = {}
+        self._by_child: dict[str, set[str]] = {}
+        """Uids that hold something at a child."""
         self._ends: list[tuple[float, str, str]] = []
         self._seen: tuple[Snapshot | None, int] = (None, -1)
         self._slot_of: Mapping[str, int] = {}
         self._views: OrderedDict[tuple[GpuWish | None, int], Ints] = OrderedDict()
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_key.values()))
+        return self._count_held
 
     def hold(
         self, uid: str, demand: Demand, added: Iterable[tuple[str, int]], now: float, ttl: float = TTL
@@ -78,6 +81,7 @@ class Reservations:
             one = Reservation(uid, child, parts, now + ttl)
             self._by_key.setdefault((uid, child), []).append(one)
             self._by_uid.setdefault(uid, set()).add(child)
+            self._by_child.setdefault(child, set()).add(uid)
             heapq.heappush(self._ends, (one.expires, uid, child))
             self._count(one, 1)
 
@@ -136,7 +140,7 @@ class Reservations:
 
     def holds_at(self, child: str) -> bool:
         """Whether anything is held at a child."""
-        return any(where == child for _, where in self._by_key)
+        return child in self._by_child
 
     def next_end(self) -> float:
         """When to call `expire` next, on its clock; infinite if nothing is held. What was cleared may count."""
@@ -145,10 +149,11 @@ class Reservations:
     def only(self, child: str) -> Reservations:
         """A copy with what is held at one child, for looking at that child alone."""
         copy = Reservations()
-        for key, held in self._by_key.items():
-            if key[1] == child:
-                copy._by_key[key] = list(held)
-                copy._by_uid.setdefault(key[0], set()).add(child)
+        for uid in self._by_child.get(child, ()):
+            held = copy._by_key[uid, child] = list(self._by_key[uid, child])
+            copy._by_uid[uid] = {child}
+            copy._by_child.setdefault(child, set()).add(uid)
+            copy._count_held += len(held)
         return copy
 
     def blocked(self, snapshot: Snapshot, wish: GpuWish, size: int) -> Ints:
@@ -166,10 +171,10 @@ class Reservations:
     # inside
 
     def _forget(self, uid: str, child: str) -> None:
-        children = self._by_uid[uid]
-        children.discard(child)
-        if not children:
-            del self._by_uid[uid]
+        for index, key, value in ((self._by_uid, uid, child), (self._by_child, child, uid)):
+            index[key].discard(value)
+            if not index[key]:
+                del index[key]
 
     def _view(self, snapshot: Snapshot, key: tuple[GpuWish | None, int]) -> Ints:
         """Kept between calls and corrected by each change, as counting everything anew would cost too much."""
@@ -192,6 +197,7 @@ class Reservations:
 
     def _count(self, one: Reservation, sign: int) -> None:
         self.version += 1
+        self._count_held += sign
         self.ended += sign < 0
         if not self._views:
             return

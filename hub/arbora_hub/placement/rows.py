@@ -26,7 +26,7 @@ class Taint:
     effect: str
     value: str = ""
     added: float = 0.0
-    """When, in seconds on the clock of `now`."""
+    """When, in seconds on the clock of `now`; tolerations that end count from then."""
 
     def __str__(self) -> str:
         return f"{self.key}{'=' + self.value if self.value else ''}:{self.effect}"

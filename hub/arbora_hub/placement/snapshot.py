@@ -42,21 +42,28 @@ class Serving:
     """Slot of each."""
     bins: Ints
     """[f, row]: nodes with f free devices."""
-    fit_of: dict[int, Ints]
-    """What was asked before: pod size -> pods; 0 -> devices in pieces."""
+    asked: dict[Hashable, npt.NDArray[Any]]
+    """What was asked before; a burst of like workloads asks the same again and again."""
 
     def in_pieces(self) -> Ints:
-        """Free devices in pieces smaller than a block, per row; don't write to it."""
-        found = self.fit_of.get(0)
-        if found is None:
-            found = self.fit_of[0] = in_pieces(self.bins)
-        return found
+        """Free devices in pieces smaller than a block, per row."""
+        return self.kept("in pieces", lambda: in_pieces(self.bins))
 
     def fit(self, size: int) -> Ints:
-        """Pods of `size` devices per row; don't write to it."""
-        found = self.fit_of.get(size)
+        """Pods of `size` devices per row."""
+        return self.kept(("fit", size), lambda: fits(self.bins, size))
+
+    def kept(self, key: Hashable, compute: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """What `compute` gives, computed once until any child changes; read-only.
+
+        key: names what is computed; equal keys must mean the same function of the snapshot and this wish.
+        """
+        found = self.asked.get(key)
         if found is None:
-            found = self.fit_of[size] = fits(self.bins, size)
+            if len(self.asked) >= MAX_COLUMNS:
+                self.asked.clear()
+            found = self.asked[key] = compute()
+            found.flags.writeable = False
         return found
 
 

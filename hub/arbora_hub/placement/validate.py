@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
+from difflib import SequenceMatcher
 
 from arbora.capacity.gpus import GpuClass
 from arbora.errors import InvalidInput
 from arbora.manifests.selectors import Selector
-from arbora_hub.placement.demand import Demand
+from arbora_hub.placement.demand import Demand, GpuWish, PodGroup
 from arbora_hub.placement.expressions import check_expression
 from arbora_hub.placement.policy import (
     DO_NOT_SCHEDULE,
@@ -26,6 +27,8 @@ EFFECTS = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
 MAX_ENTRIES = 64
 """Groups, tolerations, spreads, weights and the like, each."""
 MAX_WEIGHT = 1_000_000
+MAX_NEAREST = 5
+"""Classes that are named in place of an unknown one."""
 
 
 def validate(policy: Policy, field: str = "spec.placement") -> None:
@@ -85,19 +88,31 @@ def check_demand(demand: Demand, field: str = "spec.demand") -> None:
             )
 
 
-def check_classes(demand: Demand, known: Iterable[GpuClass | None], field: str = "spec.demand") -> None:
-    """Raises InvalidInput for GPUs that no child of the fleet has ever had. known: see `Snapshot.classes`."""
-    classes = [each for each in known if each is not None]
-    for index, group in enumerate(demand.groups):
-        wish = group.gpu
-        if wish is None or not group.gpus_per_pod or any(wish.takes(each) for each in classes):
-            continue
-        products = sorted({str(each) for each in classes})
-        raise InvalidInput(
-            f"no member has {wish}",
-            field=f"{field}.groups[{index}].gpu",
-            hint=f"There are: {', '.join(products[:8])}." if products else "No member has GPUs.",
-        )
+def check_class(group: PodGroup, known: Collection[GpuClass], field: str) -> None:
+    """Raises InvalidInput if the pods ask for GPUs of a class that is not known, naming the nearest that are.
+
+    known: the classes that members have ever shown, at least one. field: where the pods were read from.
+    """
+    wish = group.gpu
+    if wish is None or not group.gpus_per_pod or any(wish.takes(each) for each in known):
+        return
+    nearest = sorted(sorted(known), key=lambda each: _likeness(wish, each), reverse=True)[:MAX_NEAREST]
+    told = ", ".join(f"{each.vendor} {each}" for each in nearest)
+    raise InvalidInput(
+        f"asks for {wish}, which no member has ever shown; the nearest known are {told}",
+        field=field,
+        hint="Correct the resource, or the node label that names the product; `arbora gpus` lists what members "
+        "have. What a new member has is known once it has reported it.",
+    )
+
+
+def _likeness(wish: GpuWish, known: GpuClass) -> tuple[bool, float]:
+    """Larger is nearer: the vendor first, then how much the names have in common (Ratcliff, Obershelp 1988)."""
+    vendor, mig_profile, _ = wish.family
+    wanted = f"{wish.product} {mig_profile}".strip().lower()
+    # without a product in the wish only what it does say can be alike
+    found = f"{known.product if wish.product else ''} {known.mig_profile}".strip().lower()
+    return known.vendor == vendor, SequenceMatcher(None, wanted, found).ratio()
 
 
 def _check_counts(policy: Policy, field: str) -> None:

@@ -113,10 +113,18 @@ class World:
         wanted = self.leader.replicas if self.leader is not None else self.request.demand.replicas
         return np.minimum(np.where(self.room.pods > 0, self.room.pods, 1), wanted)
 
+    @property
+    def size(self) -> int:
+        """Devices of a pod of the leader; 0: there is none."""
+        return self.leader.gpus_per_pod if self.leader is not None else 0
+
     @cached_property
     def stranded(self) -> Floats:
         """The fraction of free devices in pieces, once those pods stand where they leave least free."""
-        size = self.leader.gpus_per_pod if self.leader is not None else 0
+        return self.serving.kept(("stranded", self.size, self.pods.tobytes()), self._stranded)
+
+    def _stranded(self) -> Floats:
+        size = self.size
         placed = allotted(self.owner, self.row_fit, self.pods) if size else self.row_fit
         free = self.snapshot.numbers("free")[self.rows] - placed * size
         return fraction(
@@ -126,6 +134,9 @@ class World:
     @cached_property
     def speed(self) -> Floats:
         """Of the classes asked for, against the fastest that fits anywhere; NaN where not known."""
+        return self.serving.kept(("speed", self.size), self._speed)
+
+    def _speed(self) -> Floats:
         table = np.array([np.nan, *(speed_of(each) for each in self.snapshot.classes)])
         speeds = table[self.snapshot.class_ids[self.rows]]
         feasible = speeds[(self.row_fit > 0) & ~np.isnan(speeds)]

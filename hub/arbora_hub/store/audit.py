@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from arbora_hub.store import timeline
 from arbora_hub.store.port import AUDIT_FLOOR
 from arbora_hub.store.rows import AuditRow, Page
@@ -24,7 +26,12 @@ class SqlAudit:
 
     async def add(self, row: AuditRow) -> None:
         """See the port."""
-        await self._statements.run(insert_new(self._statements.dialect, audit), values(row))
+        await self.add_many((row,))
+
+    async def add_many(self, rows: Iterable[AuditRow]) -> None:
+        """See the port."""
+        statement = insert_new(self._statements.dialect, audit)
+        await self._statements.run_many(statement, [values(row) for row in rows])
 
     async def trim(self, keep: int) -> int:
         """See the port."""

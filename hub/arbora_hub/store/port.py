@@ -139,6 +139,9 @@ class Workloads(ReadWorkloads, Protocol):
     async def put(self, row: WorkloadRow) -> None:
         """Add it, or replace the one of its uid. Raises Conflict if another uid has its name."""
 
+    async def put_many(self, rows: Iterable[WorkloadRow]) -> None:
+        """Put several. Raises Conflict as `put` does, and then none of them is kept."""
+
     async def delete(self, uid: str) -> bool:
         """Remove it and its assignments; False if there is none."""
 
@@ -211,6 +214,9 @@ class Audit(ReadAudit, Protocol):
 
     async def add(self, row: AuditRow) -> None:
         """Add an entry. One whose id is there already is left as it is."""
+
+    async def add_many(self, rows: Iterable[AuditRow]) -> None:
+        """Add several."""
 
     async def trim(self, keep: int) -> int:
         """Remove all but the newest `keep`, but never one of the newest AUDIT_FLOOR; gives the number removed."""

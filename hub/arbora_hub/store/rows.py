@@ -1,4 +1,4 @@
-"""What the store holds, as plain data: one frozen dataclass for each table.
+"""What the store holds, as plain data: one frozen dataclass for each table, and what stands in a column of one.
 
 The fields stand in the order of the columns in `tables.py` (a test holds them together). Times are seconds
 since the epoch. No module here does I/O; whoever changes a row makes a new one with `dataclasses.replace`.
@@ -13,6 +13,18 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class TaintRow:
+    """A taint of a child; sorts by key."""
+
+    key: str
+    value: str
+    effect: str
+    """NoSchedule, PreferNoSchedule or NoExecute."""
+    added: float
+    """When, by the hub's clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChildRow:
     """An agent or a hub that joined this hub, evicted ones too: their epochs must never go back."""
@@ -23,8 +35,7 @@ class ChildRow:
     cluster_uid: str = ""
     """UID of its namespace kube-system; empty: none was said."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    taints: tuple[tuple[str, str, str], ...] = ()
-    """(key, value, effect) each."""
+    taints: tuple[TaintRow, ...] = ()
     cordoned: bool = False
     state: str = "active"
     """active or evicted."""

@@ -11,19 +11,25 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
+from arbora_hub.store.rows import TaintRow
+
 Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Text that is a key or is listed in its order."""
 
 
-class Taints(sa.TypeDecorator[tuple[tuple[str, str, str], ...]]):
-    """Taints as JSON; tuples again when read."""
+class Taints(sa.TypeDecorator[tuple[TaintRow, ...]]):
+    """Taints as JSON: a list of [key, value, effect, added]."""
 
     impl = sa.JSON
     cache_ok = True
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[tuple[str, str, str], ...]:
-        """Lists to tuples, so that rows compare equal to what was put."""
-        return tuple((key, text, effect) for key, text, effect in value)
+    def process_bind_param(self, value: tuple[TaintRow, ...] | None, dialect: Dialect) -> list[list[Any]]:
+        """To lists."""
+        return [[one.key, one.value, one.effect, one.added] for one in value or ()]
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[TaintRow, ...]:
+        """From lists, so that rows compare equal to what was put."""
+        return tuple(TaintRow(*one) for one in value)
 
 
 metadata = sa.MetaData()

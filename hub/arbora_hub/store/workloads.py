@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from arbora_hub.store.rows import WorkloadRow
@@ -39,7 +41,12 @@ class SqlWorkloads:
 
     async def put(self, row: WorkloadRow) -> None:
         """See the port."""
-        await self._statements.run(upsert(self._statements.dialect, workloads), values(row))
+        await self.put_many((row,))
+
+    async def put_many(self, rows: Iterable[WorkloadRow]) -> None:
+        """See the port."""
+        statement = upsert(self._statements.dialect, workloads)
+        await self._statements.run_many(statement, [values(row) for row in rows])
 
     async def delete(self, uid: str) -> bool:
         """See the port."""

@@ -32,12 +32,14 @@ from arbora_hub.placement.decide import Decision
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.port import ReadTx, Store, WriteTx
 from arbora_hub.store.rows import AssignmentRow, WorkloadRow
+from arbora_hub.store.together import Together
 from arbora_hub.workloads.labels import check_labels
 from arbora_hub.workloads.record import Applied, Bound, WorkloadRecord, read_submission, restored, succeeding
 from arbora_hub.workloads.reports import Reports, is_gone, on_its_way
 from arbora_hub.workloads.scheduler import Scheduler, facts_of
 from arbora_hub.workloads.spec import check_workload_name
 from arbora_hub.workloads.turns import Turns
+from arbora_hub.workloads.writing import put_bindings
 
 log = structlog.get_logger(__name__)
 SAVE_SECONDS = 30.0  # between two savings of reports
@@ -57,6 +59,7 @@ class Workloads:
     ) -> None:
         """clock: wall time in seconds. price: per device and hour of a class in a child, None if not known."""
         self._store = store
+        self._bindings = Together(store, put_bindings)
         self._inventory = inventory
         self._sessions = sessions
         self._journal = journal
@@ -104,6 +107,7 @@ class Workloads:
             now = self._clock()
             self._scheduler.reserve(record.request(), replace(record.decision, added=added), now)
             self._scheduler.remember(record.request(), record.decision, now)
+            self._scheduler.watch(record.request(), record.previous(), now)  # where it is, not where it would be
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -151,6 +155,7 @@ class Workloads:
                     f"the workload {name} is being deleted: {existing.sentence()}",
                     hint="Wait until it is gone, or use another name.",
                 )
+            submission.check_gpus(self._scheduler.classes, existing.submission if existing else None)
             new = WorkloadRow(str(uuid.uuid4()), name, labels, 1, placement, packed, self._clock())
             row, outcome = succeeding(existing.row if existing is not None else None, new)
             bound = {name: replace(part) for name, part in existing.bound.items()} if existing else {}
@@ -248,8 +253,9 @@ class Workloads:
                 async with asyncio.timeout(min(SAVE_SECONDS, self._scheduler.rest(self._clock()))):
                     await self._wake.wait()
             self._wake.clear()
-            names, self._woken = tuple(self._woken), {}
-            for name in names:
+            leaving = filter(None, map(self._by_uid.get, self._scheduler.leaving(self._clock())))
+            names, self._woken = (*self._woken, *(one.row.name for one in leaving)), {}
+            for name in dict.fromkeys(names):
                 await self._settle(name)
             roomier, self._roomier = (*self._roomier, *self._scheduler.due(self._clock())), {}
             for child in filter(None, map(self._inventory.find, dict.fromkeys(roomier))):
@@ -328,18 +334,12 @@ class Workloads:
         for name in binding.withdraw:
             part = record.bound[name]
             parts.append(AssignmentRow(row.uid, name, part.generation, True, replicas=part.replicas))
-
-        async def write(tx: WriteTx) -> None:
-            await tx.workloads.put(row)
-            if parts:
-                await tx.assignments.put_many(parts)
-
         decision, request = None if row.deleting else record.decision, record.request()
         if decision is not None:
             self._scheduler.reserve(request, decision, self._clock())
         room = self._scheduler.room
         try:
-            await self._store.write(write)
+            await self._bindings.put((row, parts))
         except BaseException:
             if decision is not None:
                 self._scheduler.take_back(request, decision)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
+from arbora.capacity.gpus import GpuClass
 from arbora.capacity.shape import WorkloadShape, shape_of_all, with_share
 from arbora.errors import InvalidInput
 from arbora.identity.names import Path
@@ -21,6 +22,7 @@ from arbora_hub.placement.policy import Policy, Request
 from arbora_hub.store.rows import WorkloadRow
 from arbora_hub.workloads.bind import Binding, Part, bind
 from arbora_hub.workloads.demand import can_divide, demand_of
+from arbora_hub.workloads.known_gpus import check_gpus
 from arbora_hub.workloads.policy import read_policy
 from arbora_hub.workloads.spec import read_manifests
 
@@ -38,7 +40,7 @@ class Bound:
     fresh: bool = False
     """The status is from a session of this process; else it was loaded from the store."""
     replicas: int = 1
-    """Units that it is to run, where they are divided."""
+    """Pods that it is to run: its share where they are divided, else all of them; 0 without pods."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,31 @@ class Submission:
         """Whether members get shares rather than all of it."""
         return self.policy.mode != "duplicate" and can_divide(self.shape)
 
+    def check_gpus(self, known: Iterable[GpuClass | None], before: Submission | None = None) -> None:
+        """Raise InvalidInput naming the manifest that asks for GPUs of a class that is not known.
+
+        known: classes that members have ever shown, those of lost ones too; none: nothing is refused.
+        before: what this takes the place of. What was accepted once is not refused later, so that a repeated
+        apply changes nothing, whatever the members have lost meanwhile.
+        """
+        accepted = {group.gpu for group in before.demand.groups} if before is not None else ()
+        check_gpus(self.shape, self.demand, known, accepted)
+
     def for_member(self, member: MemberFacts, replicas: int) -> tuple[Manifest, ...]:
         """What one member is to run. Raises InvalidInput if an override does not fit an object."""
         objects = with_share(self.objects, self.shape, replicas) if self.divided else self.objects
         return apply_overrides(objects, self.edits, member).manifests if self.edits else objects
 
 
+@lru_cache(maxsize=256)
+def _policy(placement: bytes, own_path: Path) -> Policy:
+    """Many workloads come with the same few placements."""
+    return read_policy(pb.Placement.FromString(placement), own_path)
+
+
 def read_submission(spec: pb.WorkloadSpec, own_path: Path) -> Submission:
     """Read a client's wish. Raises InvalidInput with the path of the field that is wrong."""
-    policy = read_policy(spec.placement, own_path)
+    policy = _policy(spec.placement.SerializeToString(deterministic=True), own_path)
     manifests = read_manifests(list(spec.manifests))
     overrides = b""
     if spec.overrides:

@@ -3,6 +3,7 @@
     a child changed -> `place_changed` -> its columns; whoever waits and could use it is named
     a workload -> `decide` -> `reserve` -> (the controller stores it) -> `remember`, or `take_back`
     its status says `arrived`, its GPUs as it reports them grew -> the reservation is cleared (`arrivals.py`)
+    a taint is tolerated no longer -> `leaving` names whoever has to move (`departures.py`)
 
 Decides nothing itself: `placement.decide` does. No I/O; time comes in.
 """
@@ -18,12 +19,14 @@ from arbora.errors import InvalidInput
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.liveness import Liveness
 from arbora_hub.placement.decide import Decision, decide
+from arbora_hub.placement.filters.taints import next_eviction
 from arbora_hub.placement.pending import Pending
 from arbora_hub.placement.policy import Request
 from arbora_hub.placement.reservations import Reservations
 from arbora_hub.placement.rows import LOST, ONLINE, SUSPECT, Place, Row, Taint
 from arbora_hub.placement.snapshot import Snapshot
 from arbora_hub.workloads.arrivals import Arrival, Arrivals
+from arbora_hub.workloads.departures import Departures
 
 _LIVENESS = {
     Liveness.ONLINE: ONLINE,
@@ -32,6 +35,8 @@ _LIVENESS = {
     # Enrolled and not yet seen: explicit work may wait for it, and it has no capacity to be chosen for.
     Liveness.JOINING: SUSPECT,
 }
+AGAIN_SECONDS = 1.0
+"""After which work that is where it may not be is looked at, though it was just decided upon."""
 
 
 class Scheduler:
@@ -44,6 +49,7 @@ class Scheduler:
         self._reservations = Reservations()
         self._pending = Pending()
         self._arrivals = Arrivals()
+        self._departures = Departures()
         self._freed: set[str] = set()
         """Children that got room because a reservation ended."""
 
@@ -64,6 +70,11 @@ class Scheduler:
         return decide(request, self._snapshot, previous, self._reservations, now)
 
     @property
+    def classes(self) -> tuple[GpuClass | None, ...]:
+        """GPU classes that children have shown, those of lost ones too; see `Snapshot.classes`."""
+        return self._snapshot.classes
+
+    @property
     def room(self) -> int:
         """Another number than before if since then some child may have got room."""
         return self._snapshot.version + self._reservations.ended
@@ -82,6 +93,24 @@ class Scheduler:
             self._pending.add(request, now)
         else:
             self._pending.remove(request.uid)
+        self.watch(request, (child for child, _ in decision.assignments), now)
+
+    def watch(self, request: Request, children: Iterable[str], now: float) -> None:
+        """A workload has parts in these children: `leaving` tells when a toleration of it runs out there."""
+        tolerations, first = request.policy.tolerations, math.inf
+        for child in children:
+            slot = self._snapshot.slot(child)
+            taints = self._snapshot.place(slot).taints if slot is not None else ()
+            moment = next_eviction(taints, tolerations, now) if taints else None
+            if moment is not None:
+                # not at once: the taint came while the decision was being stored, and a decision that
+                # leaves work there for another reason must not be asked for without end
+                first = min(first, moment if moment > now else now + AGAIN_SECONDS)
+        self._departures.expect(request.uid, None if math.isinf(first) else first)
+
+    def leaving(self, now: float) -> tuple[str, ...]:
+        """Uids of workloads that time drives out of a child now: decide them again. Names each once."""
+        return self._departures.due(now)
 
     def arrived(self, uid: str, child: str, now: float) -> None:
         """A workload's pods have their GPUs by the child's status. `due` tells what follows."""
@@ -110,10 +139,11 @@ class Scheduler:
         return freed
 
     def rest(self, now: float) -> float:
-        """Seconds until `due` may have something to say; infinite if nothing is on its way."""
+        """Seconds until `due` or `leaving` may have something to say; infinite if nothing is on its way."""
         if self._freed:
             return 0.0
-        return max(0.0, min(self._arrivals.next_moment(), self._reservations.next_end()) - now)
+        arrivals, departures = self._arrivals.next_moment(), self._departures.next_moment()
+        return max(0.0, min(arrivals, departures, self._reservations.next_end()) - now)
 
     def _settle(self, counted: Iterable[Arrival]) -> None:
         """What is counted as used need not be reserved any more."""
@@ -125,6 +155,7 @@ class Scheduler:
         """A workload is gone."""
         self._freed.update(self._reservations.release(uid))
         self._pending.remove(uid)
+        self._departures.expect(uid, None)
 
     def woken(self, child: Child, path: str, now: float) -> Iterator[str]:
         """Uids of waiting workloads that this child could take some of, the most urgent first."""
@@ -151,7 +182,7 @@ def place_of(child: Child, path: str) -> Place:
         name=row.name,
         labels=dict(row.labels),
         path=path,
-        taints=tuple(Taint(key, effect, value) for key, value, effect in row.taints),
+        taints=tuple(Taint(one.key, one.effect, one.value, one.added) for one in row.taints),
         liveness=_LIVENESS[child.liveness],
         # what an earlier process of this hub last heard is nothing to give GPUs away by
         age=math.inf if child.restored else 0.0,

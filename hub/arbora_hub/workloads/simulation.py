@@ -26,6 +26,8 @@ from arbora_hub.workloads.spec import check_workload_name
 
 ROOT = Path()
 FOR_EVER = float("inf")
+NOW = 0.0
+"""The only moment there is, in seconds."""
 
 
 def simulate(fleet: FleetDocument, requests: Iterable[pb.ApplyWorkloadRequest]) -> list[pb.ApplyWorkloadResponse]:
@@ -44,12 +46,13 @@ def _answer(
 ) -> pb.ApplyWorkloadResponse:
     name = check_workload_name(request.name)
     submission = read_submission(request.spec, ROOT)
+    submission.check_gpus(snapshot.classes)
     # the name stands for the uid, which a file does not have, so that ties fall the same way every time
     row = WorkloadRow(name, name, dict(request.labels), 1, b"", b"", 0.0)
     record = WorkloadRecord(row, submission)
     asked = record.request()
-    record.decision = decision = decide(asked, snapshot, {}, reservations, 0.0, top=None)
-    reservations.hold(asked.uid, asked.demand, decision.added, 0.0, ttl=FOR_EVER)
+    record.decision = decision = decide(asked, snapshot, {}, reservations, NOW, top=None)
+    reservations.hold(asked.uid, asked.demand, decision.added, NOW, ttl=FOR_EVER)
     answer = pb.ApplyWorkloadResponse(
         workload=pb.Workload(name=name, generation=1, message=record.sentence(), pending=decision.pending),
         outcome=pb.APPLY_OUTCOME_CREATED,
@@ -74,7 +77,8 @@ def _place(member: FleetMember) -> Place:
         name=member.name,
         labels=member.labels,
         path=str(ROOT.child(member.name)),
-        taints=tuple(Taint(one.key, one.effect, one.value) for one in member.taints),
+        # added at the moment of the decision, so whatever tolerates one for a while still may go there
+        taints=tuple(Taint(one.key, one.effect, one.value, NOW) for one in member.taints),
         liveness=member.state,
         cordoned=member.cordoned,
         kinds=frozenset(member.kinds) if member.kinds is not None else None,

@@ -5,7 +5,8 @@ command runs, so that `--help` stays quick. This module doesn't print; errors ri
 """
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
@@ -59,13 +60,47 @@ def run_with_hub(
     _, context = find_context(config, context_name)
 
     async def connected() -> None:
-        async with HubClient.from_context(context) as hub:
-            await body(hub)
+        with _interruptible():
+            async with HubClient.from_context(context) as hub:
+                await body(hub)
 
     try:
         asyncio.run(connected())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except BaseExceptionGroup as group:
         raise _first(group) from group
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C cancels the command, a second one ends the process.
+
+    asyncio's own handler leaves a gap: a signal that comes just before the loop waits is only seen once
+    something else wakes it, which for a quiet watch may be never. The loop's handlers wake it.
+    """
+    import asyncio
+    import os
+    import signal
+
+    from arbora.cli.failures import INTERRUPTED
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def interrupt() -> None:
+        if task is None or task.cancelling():
+            os._exit(INTERRUPTED)
+        task.cancel()
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    except (NotImplementedError, ValueError, RuntimeError):  # no such signals here, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
 def _first(error: BaseException) -> BaseException:

@@ -26,6 +26,11 @@ def _nodes(member: pb.Member) -> str:
     return f"{member.status.nodes_ready}/{member.status.nodes}" if member.HasField("status") else "-"
 
 
+def _taint(taint: pb.Taint) -> str:
+    added = f" (added {words.age(taint.added)} ago)" if taint.HasField("added") else ""
+    return f"{show_taint(taint)}{added}"
+
+
 def _gpus(member: pb.Member) -> str:
     return words.member_gpus(member) + ("?" if member.stale and member.sketches else "")
 
@@ -73,7 +78,7 @@ def describe(member: pb.Member) -> list[Section]:
         ("Version", member.version),
         ("Certificate", certificate),
         ("Labels", show_labels(member.labels)),
-        ("Taints", ", ".join(show_taint(taint) for taint in member.taints)),
+        ("Taints", ", ".join(map(_taint, member.taints))),
         ("Workloads", str(member.workloads)),
     ]
     cluster = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from arbora.cli import words
 from arbora.cli.explain_view import replicas
@@ -54,19 +54,17 @@ COLUMNS: Sequence[Column[pb.Workload]] = (
 )
 
 
-def replicas_of(workload: pb.Workload) -> dict[str, int]:
-    """Member -> replicas that it is to run."""
-    return {part.path: part.replicas for part in _kept(workload)}
-
-
-def moves(was: Mapping[str, int], will: Mapping[str, int]) -> list[str]:
-    """Where replicas go from and to, as lines of a table; none if nothing moves. was, will: by member."""
+def move_lines(moves: Iterable[pb.MemberMove]) -> list[str]:
+    """Replicas of each member before and after, as a table; none if nothing moves. `-`: no part at all."""
     rows = [
-        (path, str(was.get(path, 0)), str(will.get(path, 0)))
-        for path in sorted({*was, *will})
-        if was.get(path, 0) != will.get(path, 0)
+        (
+            move.path,
+            str(move.before) if move.HasField("before") else "-",
+            str(move.after) if move.HasField("after") else "-",
+        )
+        for move in moves
     ]
-    return [f"  {line}" for line in align([("MEMBER", "WAS", "IS"), *rows])] if rows else []
+    return [f"  {line}" for line in align([("MEMBER", "BEFORE", "AFTER"), *rows])] if rows else []
 
 
 def describe(workload: pb.Workload, why: pb.Explanation | None = None) -> list[Section]:

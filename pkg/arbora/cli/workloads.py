@@ -65,25 +65,30 @@ async def explain_workload(hub: "HubClient", name: Name, output: Output = Format
 async def rebalance_workload(
     hub: "HubClient",
     name: Name,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would move; change nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would move, member by member; change nothing.")
+    ] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Divide a workload afresh over the members. Nothing else moves what is placed."""
+    """Divide a workload afresh over the members. Nothing else moves what is placed.
+
+    Members whose replicas change are listed with what they had before and have after it.
+    """
     from arbora.cli.console import write
     from arbora.cli.explain_view import explanation_lines
     from arbora.cli.output import show_data
     from arbora.cli.plain import to_plain
-    from arbora.cli.workload_view import moves, replicas_of
+    from arbora.cli.workload_view import move_lines
 
-    was = replicas_of(await hub.workloads.get(name))
     answer = await hub.workloads.rebalance(name, dry_run=dry_run)
     if (view := View(output)).structured:
         show_data(to_plain(answer), output)
         return
-    decided = {member.path: member.replicas for member in answer.explanation.scored}
-    moved = moves(was, was | decided if dry_run else replicas_of(answer.workload))
-    outcome = "rebalanced" if moved else "unchanged"
-    lines = [f"workload/{name} {outcome}{' (dry run)' if dry_run else ''}", *moved]
+    if dry_run:
+        outcome = f"would {'' if answer.moves else 'not '}move (dry run)"
+    else:
+        outcome = "rebalanced" if answer.moves else "unchanged"
+    lines = [f"workload/{name} {outcome}", *move_lines(answer.moves)]
     write("\n".join([*lines, *explanation_lines(answer.explanation, view.wide)]))
 
 

@@ -16,7 +16,7 @@ from arbora.client.waiting import WorkloadDegraded, faults, reached, state_of
 from arbora.errors import DeadlineExceeded, InvalidInput, NotFound, Unavailable
 from arbora.manifests.documents import WorkloadDocument
 from arbora.manifests.objects import Manifest, to_json
-from arbora.manifests.placement_document import PlacementDocument
+from arbora.manifests.placement_document import PlacementDocument, check_placement
 from arbora.manifests.selectors import Selector
 from arbora.v1 import workload_pb2 as pb
 from arbora.v1.workload_pb2_grpc import WorkloadServiceStub
@@ -175,7 +175,7 @@ def _only(name: str) -> pb.WatchWorkloadsRequest:
 
 
 def request_of(document: WorkloadDocument, *, dry_run: bool = False) -> pb.ApplyWorkloadRequest:
-    """The call that applies `document`. Raises InvalidInput if its placement has a field that nobody knows."""
+    """The call that applies `document`. Raises InvalidInput naming the field of its placement that is wrong."""
     return pb.ApplyWorkloadRequest(
         name=document.name,
         labels=dict(document.labels),
@@ -206,7 +206,7 @@ def _placement(written: PlacementDocument) -> pb.Placement:
             )
         )
     try:
-        json_format.ParseDict(dict(written.rest), placement)
+        json_format.ParseDict(check_placement(written.rest), placement)
     except json_format.ParseError as error:
         raise InvalidInput(f"is not a placement: {error}", field="spec.placement") from error
     return placement

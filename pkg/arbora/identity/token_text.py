@@ -31,7 +31,7 @@ def new_text(length: int) -> str:
 
 def is_text(text: str, length: int) -> bool:
     """Whether `text` has exactly `length` characters of the alphabet."""
-    return len(text) == length and all(character in ALPHABET for character in text)
+    return len(text) == length and not text.strip(ALPHABET)
 
 
 def split(text: str, prefix: str, parts: int, form: str) -> list[str]:

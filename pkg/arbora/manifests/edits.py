@@ -105,8 +105,28 @@ def describe(edit: Edit) -> str:
             assert_never(edit)
 
 
+def key_of(edit: Edit) -> str:
+    """The field that holds the edit where it is written: `image`, `labels`, `jsonPatch`."""
+    match edit:
+        case ImageEdit():
+            return "image"
+        case ListEdit() | MapEdit():
+            return edit.part
+        case EnvEdit():
+            return "env"
+        case PatchEdit():
+            return "jsonPatch"
+        case TextEdit():
+            return "field"
+        case _:
+            assert_never(edit)
+
+
 def apply_edit(edit: Edit, manifest: dict[str, Any]) -> dict[str, Any]:
-    """`manifest` after the edit; may be the same, changed. Raises InvalidInput if the edit doesn't fit."""
+    """`manifest` after the edit; may be the same, changed.
+
+    Raises InvalidInput if the edit doesn't fit; its field is what follows `key_of`, such as `[1].path`.
+    """
     match edit:
         case ImageEdit():
             return _edit_images(edit, manifest)
@@ -126,11 +146,17 @@ def apply_edit(edit: Edit, manifest: dict[str, Any]) -> dict[str, Any]:
                 raise InvalidInput(f"makes the object {type_name(patched)}")
             return patched
         case TextEdit():
-            text = _text_at(manifest, edit.pointer)
+            try:
+                text = _text_at(manifest, edit.pointer)
+            except InvalidInput as error:
+                raise InvalidInput(error.message, field=".path", hint=error.hint) from error
             try:
                 changed = patch_text(text, edit.format, edit.operations)
             except InvalidInput as error:
-                raise InvalidInput(f"{edit.pointer}: {error}", hint=error.hint) from error
+                operation = f".patch{error.field}" if error.field else ""
+                raise InvalidInput(
+                    f"{edit.pointer}: {error.message}", field=operation, hint=error.hint
+                ) from error
             return _with_text(manifest, edit.pointer, changed)
         case _:
             assert_never(edit)

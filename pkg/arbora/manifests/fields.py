@@ -103,7 +103,7 @@ def _requirement(document: YamlDocument, path: FieldPath, value: Any) -> Require
 
 
 def _unknown(document: YamlDocument, path: FieldPath, key: str, known: Collection[str]) -> InvalidDocument:
-    near = difflib.get_close_matches(key, known, 1)
+    near = difflib.get_close_matches(str(key), known, 1)  # data of a program may have keys that are no texts
     question = f"; did you mean {near[0]}?" if near else ""
     hint = "" if near else f"Known here: {', '.join(known)}."
     return document.error(path, f"unknown field{question}", hint=hint)

@@ -6,6 +6,7 @@ sense is for others to say. Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -111,8 +112,20 @@ def _leaf(document: YamlDocument, path: FieldPath, value: Any, form: Leaf) -> An
     fits = isinstance(value, form.kind) or (form.kind is float and isinstance(value, int))
     if not fits or (isinstance(value, bool) and form.kind is not bool):
         raise document.error(path, f"is {type_name(value)}, not {_NAMES[form.kind]}")
+    if form.kind is float:
+        _finite(document, path, value)
     if form.least is not None and value < form.least:
         raise document.error(path, f"{value} is below {form.least:g}")
     if form.most is not None and value > form.most:
         raise document.error(path, f"{value} is above {form.most:.0f}")
     return value
+
+
+def _finite(document: YamlDocument, path: FieldPath, value: float) -> None:
+    """Whether a double of the wire can hold it as a number."""
+    try:
+        finite = math.isfinite(value)
+    except OverflowError as error:  # a whole number may have any length
+        raise document.error(path, "is too large") from error
+    if not finite:
+        raise document.error(path, f"{value} is not a finite number")

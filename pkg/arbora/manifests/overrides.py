@@ -15,7 +15,7 @@ from typing import Any
 
 from arbora.errors import InvalidInput
 from arbora.identity.names import Path
-from arbora.manifests.edits import Edit, apply_edit, describe
+from arbora.manifests.edits import Edit, apply_edit, describe, key_of
 from arbora.manifests.json_patch import check_size, equal, plain
 from arbora.manifests.matching import matches
 from arbora.manifests.objects import Manifest, ObjectRef, ref_of
@@ -145,11 +145,8 @@ def _edited(override: Override, manifest: Manifest, where: str, applied: list[st
             changed: dict[str, Any] = apply_edit(edit, plain(current))
             check_size(changed)
         except InvalidInput as error:
-            # A patch's own index, such as [1].path, continues the path; anything else belongs to the sentence.
-            deeper = error.field if error.field.startswith("[") else ""
-            at = f"{error.field}: " if error.field and not deeper else ""
             raise InvalidInput(
-                f"{shown}: {at}{error.message}", field=f"{place}{deeper}", hint=error.hint
+                f"{shown}: {error.message}", field=f"{place}.{key_of(edit)}{error.field}", hint=error.hint
             ) from error
         effect = "changed nothing in" if equal(changed, current) else "changed"
         applied.append(f"{place}: {describe(edit)} {effect} {shown}")

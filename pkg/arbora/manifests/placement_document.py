@@ -1,6 +1,7 @@
 """`spec.placement` and `spec.overrides` as a person writes them: read with their lines, written back. Pure.
 
 Flow: `documents.py` -> `read_placement`, `check_overrides` -> plain data that the client puts into a call.
+A placement that a program gives, and that stands in no file, is checked by `check_placement` in the same way.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from arbora.errors import InvalidInput
 from arbora.manifests.fields import a_list, known_fields, member_names, selector
 from arbora.manifests.forms import check
+from arbora.manifests.json_patch import plain
 from arbora.manifests.override_reading import read_overrides
 from arbora.manifests.placement_schema import PLACEMENT
 from arbora.manifests.selectors import Requirement, Selector
@@ -47,6 +49,20 @@ def read_placement(document: YamlDocument, path: FieldPath, value: Any) -> Place
         selector(document, (*path, "selector"), found["selector"]) if "selector" in found else None,
         rest,
     )
+
+
+def check_placement(rest: Mapping[str, Any], field: str = "spec.placement") -> dict[str, Any]:
+    """The further fields of a placement as plain data, if they have the form that a file's must have.
+
+    field: the placement's own path. Raises InvalidInput naming the field that is wrong.
+    """
+    document = YamlDocument(rest, "", {})
+    path = tuple(field.split("."))
+    try:
+        found = known_fields(document, path, plain(rest), PLACEMENT)
+        return {key: check(document, (*path, key), each, PLACEMENT[key]) for key, each in found.items()}
+    except InvalidDocument as error:  # there is no file whose line could be told
+        raise InvalidInput(error.message, field=error.field, hint=error.hint) from error
 
 
 def write_placement(placement: PlacementDocument) -> dict[str, Any]:

@@ -610,6 +610,7 @@ class GetHubResponse(_message.Message):
     WORKLOADS_FIELD_NUMBER: _builtins.int
     TRUST_DOMAIN_FIELD_NUMBER: _builtins.int
     PRICES_AGE_FIELD_NUMBER: _builtins.int
+    UPLINK_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Names the hub for good."""
     version: _builtins.str
@@ -638,6 +639,10 @@ class GetHubResponse(_message.Message):
     def prices_age(self) -> _duration_pb2.Duration:
         """Since prices were read. Absent: there are none."""
 
+    @_builtins.property
+    def uplink(self) -> Global___Uplink:
+        """Its link to the hub above. Absent: it is a root."""
+
     def __init__(
         self,
         *,
@@ -651,14 +656,121 @@ class GetHubResponse(_message.Message):
         workloads: _builtins.int = ...,
         trust_domain: _builtins.str = ...,
         prices_age: _duration_pb2.Duration | None = ...,
+        uplink: Global___Uplink | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prices_age", b"prices_age", "uptime", b"uptime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prices_age", b"prices_age", "uplink", b"uplink", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "id", b"id", "join_address", b"join_address", "members", b"members", "path", b"path", "prices_age", b"prices_age", "trust_domain", b"trust_domain", "uptime", b"uptime", "version", b"version", "workloads", b"workloads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "id", b"id", "join_address", b"join_address", "members", b"members", "path", b"path", "prices_age", b"prices_age", "trust_domain", b"trust_domain", "uplink", b"uplink", "uptime", b"uptime", "version", b"version", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetHubResponse: _TypeAlias = GetHubResponse  # noqa: Y015
+
+@_typing.final
+class Uplink(_message.Message):
+    """A hub's link to the hub above."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SESSION_EPOCH_FIELD_NUMBER: _builtins.int
+    EXPORTS_FIELD_NUMBER: _builtins.int
+    STANDBY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """host:port of the parent that it holds on to now."""
+    phase: _builtins.str
+    """starting, online, waiting, stopped ...: a word for programs."""
+    message: _builtins.str
+    """The same as a sentence."""
+    session_epoch: _builtins.int
+    """Session epoch at the parent."""
+    exports: _builtins.str
+    """What goes up: lines (a line for each member below) or summary."""
+    @_builtins.property
+    def standby(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further parents, in the order in which they are tried."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        phase: _builtins.str = ...,
+        message: _builtins.str = ...,
+        session_epoch: _builtins.int = ...,
+        exports: _builtins.str = ...,
+        standby: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exports", b"exports", "message", b"message", "parent", b"parent", "phase", b"phase", "session_epoch", b"session_epoch", "standby", b"standby"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Uplink: _TypeAlias = Uplink  # noqa: Y015
+
+@_typing.final
+class MoveHubRequest(_message.Message):
+    """Which parent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    JOIN_TOKEN_FIELD_NUMBER: _builtins.int
+    STANDBY_FIELD_NUMBER: _builtins.int
+    DETACH_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """host:port of the new parent's join port."""
+    join_token: _builtins.str
+    """A join token of kind hub, made there."""
+    standby: _builtins.bool
+    """Keep it as a further parent, used only while those before it can't be reached."""
+    detach: _builtins.bool
+    """Leave the present parent and become a root. Without parent and join_token."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        join_token: _builtins.str = ...,
+        standby: _builtins.bool = ...,
+        detach: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detach", b"detach", "join_token", b"join_token", "parent", b"parent", "standby", b"standby"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveHubRequest: _TypeAlias = MoveHubRequest  # noqa: Y015
+
+@_typing.final
+class MoveHubResponse(_message.Message):
+    """The hub afterwards."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    UPLINK_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its path from now on."""
+    @_builtins.property
+    def uplink(self) -> Global___Uplink:
+        """Its links."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        uplink: Global___Uplink | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["uplink", b"uplink"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "uplink", b"uplink"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveHubResponse: _TypeAlias = MoveHubResponse  # noqa: Y015
 
 @_typing.final
 class RotateAuthorityRequest(_message.Message):

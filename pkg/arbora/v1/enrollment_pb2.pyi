@@ -117,7 +117,7 @@ class EnrollRequest(_message.Message):
     name: _builtins.str
     """The wanted name, a DNS-1123 label. Empty: the one the token is bound to."""
     cluster_uid: _builtins.str
-    """UID of the namespace kube-system of the member cluster. Empty for a hub."""
+    """UID of the namespace kube-system of the member cluster; of a hub its hub id."""
     version: _builtins.str
     """Version of the child's program."""
     def __init__(

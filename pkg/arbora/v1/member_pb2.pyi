@@ -8,6 +8,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -91,6 +92,7 @@ class ClusterStatus(_message.Message):
     API_HEALTHY_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
+    SUBTREE_FIELD_NUMBER: _builtins.int
     kubernetes_version: _builtins.str
     """Version of the Kubernetes API server."""
     agent_version: _builtins.str
@@ -107,6 +109,10 @@ class ClusterStatus(_message.Message):
     """Where there is something to say about that."""
     simulated: _builtins.bool
     """Whether this is a simulated cluster."""
+    @_builtins.property
+    def subtree(self) -> Global___SubtreeStatus:
+        """Of a hub: what is below it."""
+
     def __init__(
         self,
         *,
@@ -118,14 +124,187 @@ class ClusterStatus(_message.Message):
         api_healthy: _builtins.bool = ...,
         message: _builtins.str = ...,
         simulated: _builtins.bool = ...,
+        subtree: Global___SubtreeStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subtree", b"subtree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "api_healthy", b"api_healthy", "cluster_uid", b"cluster_uid", "kubernetes_version", b"kubernetes_version", "message", b"message", "nodes", b"nodes", "nodes_ready", b"nodes_ready", "simulated", b"simulated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "api_healthy", b"api_healthy", "cluster_uid", b"cluster_uid", "kubernetes_version", b"kubernetes_version", "message", b"message", "nodes", b"nodes", "nodes_ready", b"nodes_ready", "simulated", b"simulated", "subtree", b"subtree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClusterStatus: _TypeAlias = ClusterStatus  # noqa: Y015
+
+@_typing.final
+class SubtreeStatus(_message.Message):
+    """What a child hub says of everything below it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HUB_ID_FIELD_NUMBER: _builtins.int
+    PLACEMENT_EPOCH_FIELD_NUMBER: _builtins.int
+    HUBS_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    MEMBERS_ONLINE_FIELD_NUMBER: _builtins.int
+    MEMBERS_SUSPECT_FIELD_NUMBER: _builtins.int
+    MEMBERS_LOST_FIELD_NUMBER: _builtins.int
+    MEMBERS_JOINING_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    hub_id: _builtins.str
+    """The hub's id."""
+    placement_epoch: _builtins.int
+    """Rises each time the hub gets another parent: of two places that claim it, the higher one is right."""
+    members: _builtins.int
+    """Agents below, at any depth."""
+    members_online: _builtins.int
+    """Of these, online."""
+    members_suspect: _builtins.int
+    """Of these, suspect."""
+    members_lost: _builtins.int
+    """Of these, lost."""
+    members_joining: _builtins.int
+    """Of these, enrolled and never connected."""
+    lines: _builtins.bool
+    """Whether a line `member/<path>` is sent for each member below."""
+    @_builtins.property
+    def hubs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hub ids of all hubs below, without this one."""
+
+    def __init__(
+        self,
+        *,
+        hub_id: _builtins.str = ...,
+        placement_epoch: _builtins.int = ...,
+        hubs: _abc.Iterable[_builtins.str] | None = ...,
+        members: _builtins.int = ...,
+        members_online: _builtins.int = ...,
+        members_suspect: _builtins.int = ...,
+        members_lost: _builtins.int = ...,
+        members_joining: _builtins.int = ...,
+        lines: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hub_id", b"hub_id", "hubs", b"hubs", "lines", b"lines", "members", b"members", "members_joining", b"members_joining", "members_lost", b"members_lost", "members_online", b"members_online", "members_suspect", b"members_suspect", "placement_epoch", b"placement_epoch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubtreeStatus: _TypeAlias = SubtreeStatus  # noqa: Y015
+
+@_typing.final
+class MemberLine(_message.Message):
+    """Observed record `member/<path>`, of child hubs only: one line for each child below, rate-limited."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PATH_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    LIVENESS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    TAINTS_FIELD_NUMBER: _builtins.int
+    CORDONED_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CLUSTER_UID_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Relative to the hub that sends it."""
+    kind: _enrollment_pb2.ChildKind.ValueType
+    """Agent or hub."""
+    liveness: Global___Liveness.ValueType
+    """As the hub that owns it judges."""
+    cordoned: _builtins.bool
+    """Takes no new work."""
+    version: _builtins.str
+    """Version of its program."""
+    cluster_uid: _builtins.str
+    """UID of the cluster, or the hub's id."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Set by operators."""
+
+    @_builtins.property
+    def taints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Taint]:
+        """Set by operators or by the hub."""
+
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuCount]:
+        """Its GPUs by class; of a hub those of everything below."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        kind: _enrollment_pb2.ChildKind.ValueType = ...,
+        liveness: Global___Liveness.ValueType = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        taints: _abc.Iterable[Global___Taint] | None = ...,
+        cordoned: _builtins.bool = ...,
+        gpus: _abc.Iterable[Global___GpuCount] | None = ...,
+        version: _builtins.str = ...,
+        cluster_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_uid", b"cluster_uid", "cordoned", b"cordoned", "gpus", b"gpus", "kind", b"kind", "labels", b"labels", "liveness", b"liveness", "path", b"path", "taints", b"taints", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberLine: _TypeAlias = MemberLine  # noqa: Y015
+
+@_typing.final
+class GpuCount(_message.Message):
+    """GPUs of one class, counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GPU_CLASS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    UNHEALTHY_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """Devices in all."""
+    free: _builtins.int
+    """Free ones on usable nodes."""
+    unhealthy: _builtins.int
+    """Out of order."""
+    @_builtins.property
+    def gpu_class(self) -> Global___GpuClass:
+        """The class."""
+
+    def __init__(
+        self,
+        *,
+        gpu_class: Global___GpuClass | None = ...,
+        total: _builtins.int = ...,
+        free: _builtins.int = ...,
+        unhealthy: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gpu_class", b"gpu_class"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["free", b"free", "gpu_class", b"gpu_class", "total", b"total", "unhealthy", b"unhealthy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GpuCount: _TypeAlias = GpuCount  # noqa: Y015
 
 @_typing.final
 class GpuClass(_message.Message):
@@ -230,6 +409,10 @@ class SketchRow(_message.Message):
     FREE_CPU_MILLIS_FIELD_NUMBER: _builtins.int
     FREE_MEMORY_MIB_FIELD_NUMBER: _builtins.int
     UNUSABLE_FIELD_NUMBER: _builtins.int
+    TAINTS_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    APPROXIMATE_FIELD_NUMBER: _builtins.int
+    WORST_AGE_FIELD_NUMBER: _builtins.int
     members: _builtins.int
     """Members that the row sums over."""
     total: _builtins.int
@@ -250,6 +433,10 @@ class SketchRow(_message.Message):
     """Free memory on the row's nodes, in MiB."""
     unusable: _builtins.int
     """Devices on nodes that are cordoned, not ready or tainted."""
+    stale: _builtins.bool
+    """Of members that are not present or not heard of: shown, never counted as free."""
+    approximate: _builtins.bool
+    """Rows with other labels were merged into it, and theirs were left out."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that scheduling uses."""
@@ -261,6 +448,14 @@ class SketchRow(_message.Message):
     @_builtins.property
     def best(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Element q-1: the most pods of q devices that one member below can take."""
+
+    @_builtins.property
+    def taints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Taint]:
+        """Taints of the members that the row sums over, by key and effect."""
+
+    @_builtins.property
+    def worst_age(self) -> _duration_pb2.Duration:
+        """Age of the oldest report that it sums over."""
 
     def __init__(
         self,
@@ -278,10 +473,14 @@ class SketchRow(_message.Message):
         free_cpu_millis: _builtins.int = ...,
         free_memory_mib: _builtins.int = ...,
         unusable: _builtins.int = ...,
+        taints: _abc.Iterable[Global___Taint] | None = ...,
+        stale: _builtins.bool = ...,
+        approximate: _builtins.bool = ...,
+        worst_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["worst_age", b"worst_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "best", b"best", "free", b"free", "free_cpu_millis", b"free_cpu_millis", "free_memory_mib", b"free_memory_mib", "histogram", b"histogram", "labels", b"labels", "members", b"members", "pending", b"pending", "total", b"total", "unhealthy", b"unhealthy", "unusable", b"unusable", "used", b"used"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "approximate", b"approximate", "best", b"best", "free", b"free", "free_cpu_millis", b"free_cpu_millis", "free_memory_mib", b"free_memory_mib", "histogram", b"histogram", "labels", b"labels", "members", b"members", "pending", b"pending", "stale", b"stale", "taints", b"taints", "total", b"total", "unhealthy", b"unhealthy", "unusable", b"unusable", "used", b"used", "worst_age", b"worst_age"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -296,22 +495,28 @@ class Taint(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     EFFECT_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """The key."""
     value: _builtins.str
     """The value."""
     effect: Global___TaintEffect.ValueType
     """The effect."""
+    @_builtins.property
+    def added(self) -> _timestamp_pb2.Timestamp:
+        """When it was added or got its present value, by the hub's clock. Only the hub sets it."""
+
     def __init__(
         self,
         *,
         key: _builtins.str = ...,
         value: _builtins.str = ...,
         effect: Global___TaintEffect.ValueType = ...,
+        added: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["added", b"added"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "key", b"key", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "effect", b"effect", "key", b"key", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,6 +633,88 @@ class Member(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Member: _TypeAlias = Member  # noqa: Y015
+
+@_typing.final
+class GetTreeRequest(_message.Message):
+    """From where."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """A hub. Empty: this one."""
+    depth: _builtins.int
+    """Levels; 0: all."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        depth: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTreeRequest: _TypeAlias = GetTreeRequest  # noqa: Y015
+
+@_typing.final
+class GetTreeResponse(_message.Message):
+    """The tree, in the order of paths."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberLine]:
+        """One for each child at any depth, with paths from the root."""
+
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___TreeGap]:
+        """Hubs whose children are not known now."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___MemberLine] | None = ...,
+        gaps: _abc.Iterable[Global___TreeGap] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gaps", b"gaps", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTreeResponse: _TypeAlias = GetTreeResponse  # noqa: Y015
+
+@_typing.final
+class TreeGap(_message.Message):
+    """A hub that did not answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The hub."""
+    message: _builtins.str
+    """Why, in a sentence."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TreeGap: _TypeAlias = TreeGap  # noqa: Y015
 
 @_typing.final
 class ListMembersRequest(_message.Message):

@@ -278,7 +278,7 @@ class Hello(_message.Message):
     version: _builtins.str
     """Version of the child's program."""
     cluster_uid: _builtins.str
-    """UID of the namespace kube-system of the member cluster."""
+    """UID of the namespace kube-system of the member cluster; of a hub its hub id."""
     @_builtins.property
     def protocols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Protocol versions that the child speaks."""
@@ -289,7 +289,7 @@ class Hello(_message.Message):
 
     @_builtins.property
     def hub_instances(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Instance ids of all hubs below and including the child, to detect circles."""
+        """Hub ids of the child, if it is a hub, and of all hubs below it, to detect circles."""
 
     @_builtins.property
     def cursors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Cursor]:
@@ -332,6 +332,7 @@ class Welcome(_message.Message):
     CURSORS_FIELD_NUMBER: _builtins.int
     TRUST_BUNDLE_FIELD_NUMBER: _builtins.int
     HUB_ID_FIELD_NUMBER: _builtins.int
+    ANCESTORS_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """The child's path."""
     hub_instance: _builtins.str
@@ -364,6 +365,10 @@ class Welcome(_message.Message):
     def trust_bundle(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The hub's trusted CA certificates in DER."""
 
+    @_builtins.property
+    def ancestors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hub ids from this hub up to the root. A hub that finds its own there would close a circle."""
+
     def __init__(
         self,
         *,
@@ -378,10 +383,11 @@ class Welcome(_message.Message):
         cursors: _abc.Iterable[Global___Cursor] | None = ...,
         trust_bundle: _abc.Iterable[_builtins.bytes] | None = ...,
         hub_id: _builtins.str = ...,
+        ancestors: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "lease_duration", b"lease_duration", "reconnect_window", b"reconnect_window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursors", b"cursors", "heartbeat_interval", b"heartbeat_interval", "hub_id", b"hub_id", "hub_instance", b"hub_instance", "lease_duration", b"lease_duration", "max_frame_bytes", b"max_frame_bytes", "path", b"path", "protocol", b"protocol", "reconnect_window", b"reconnect_window", "session_epoch", b"session_epoch", "trust_bundle", b"trust_bundle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ancestors", b"ancestors", "cursors", b"cursors", "heartbeat_interval", b"heartbeat_interval", "hub_id", b"hub_id", "hub_instance", b"hub_instance", "lease_duration", b"lease_duration", "max_frame_bytes", b"max_frame_bytes", "path", b"path", "protocol", b"protocol", "reconnect_window", b"reconnect_window", "session_epoch", b"session_epoch", "trust_bundle", b"trust_bundle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -471,23 +477,33 @@ class Settings(_message.Message):
 
     TRUST_BUNDLE_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    ANCESTORS_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The child's path, which changes when a hub above it moves."""
     @_builtins.property
     def trust_bundle(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The hub's trusted CA certificates in DER; a new CA is here long before it signs."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The member's labels, as operators set them."""
+        """The member's labels, as operators set them. A hub's children inherit them."""
+
+    @_builtins.property
+    def ancestors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in Welcome."""
 
     def __init__(
         self,
         *,
         trust_bundle: _abc.Iterable[_builtins.bytes] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        path: _builtins.str = ...,
+        ancestors: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "trust_bundle", b"trust_bundle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ancestors", b"ancestors", "labels", b"labels", "path", b"path", "trust_bundle", b"trust_bundle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ Workloads: what clients submit, what goes down to a child, what comes back."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -532,11 +533,34 @@ class Assignment(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     UID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     MANIFESTS_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The workload's uid."""
     name: _builtins.str
@@ -549,6 +573,18 @@ class Assignment(_message.Message):
     def manifests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One Kubernetes object each, as JSON in UTF-8."""
 
+    @_builtins.property
+    def spec(self) -> Global___WorkloadSpec:
+        """To a hub instead of manifests: what it is to place below, with members relative to it."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """To a hub: labels of the workload itself."""
+
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """To a hub: how much of it."""
+
     def __init__(
         self,
         *,
@@ -557,14 +593,157 @@ class Assignment(_message.Message):
         generation: _builtins.int = ...,
         manifests: _abc.Iterable[_builtins.bytes] | None = ...,
         withdrawn: _builtins.bool = ...,
+        spec: Global___WorkloadSpec | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        budget: Global___Budget | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "manifests", b"manifests", "name", b"name", "uid", b"uid", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "generation", b"generation", "labels", b"labels", "manifests", b"manifests", "name", b"name", "spec", b"spec", "uid", b"uid", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    """How much of a workload a child hub is to place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
+    replicas: _builtins.int
+    """Pods. Where replicas are not divided this is all of them, for each copy."""
+    copies: _builtins.int
+    """Where every chosen member runs all of it: in how many members at most; 0: no limit."""
+    def __init__(
+        self,
+        *,
+        replicas: _builtins.int = ...,
+        copies: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copies", b"copies", "replicas", b"replicas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015
+
+@_typing.final
+class Placed(_message.Message):
+    """What a hub did with its budget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    SHORTFALL_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    PARTS_TOTAL_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    replicas: _builtins.int
+    """Pods that have a place below."""
+    shortfall: _builtins.int
+    """Pods of the budget without a place."""
+    parts_total: _builtins.int
+    """Of how many."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberAssignment]:
+        """Where, relative to the hub; at most 200 of them."""
+
+    @_builtins.property
+    def budget(self) -> Global___Budget:
+        """The budget that this answers."""
+
+    def __init__(
+        self,
+        *,
+        replicas: _builtins.int = ...,
+        shortfall: _builtins.int = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+        parts: _abc.Iterable[Global___MemberAssignment] | None = ...,
+        parts_total: _builtins.int = ...,
+        budget: Global___Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "parts", b"parts", "parts_total", b"parts_total", "reasons", b"reasons", "replicas", b"replicas", "shortfall", b"shortfall"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Placed: _TypeAlias = Placed  # noqa: Y015
+
+@_typing.final
+class ReservationRequest(_message.Message):
+    """Desired record `reservation/<uid>`, to hubs only: keep room for a workload that must start as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSIGNMENT_FIELD_NUMBER: _builtins.int
+    LIFETIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def assignment(self) -> Global___Assignment:
+        """As it would be assigned."""
+
+    @_builtins.property
+    def lifetime(self) -> _duration_pb2.Duration:
+        """After this it is free again by itself, assigned or not."""
+
+    def __init__(
+        self,
+        *,
+        assignment: Global___Assignment | None = ...,
+        lifetime: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "lifetime", b"lifetime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "lifetime", b"lifetime"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReservationRequest: _TypeAlias = ReservationRequest  # noqa: Y015
+
+@_typing.final
+class ReservationAnswer(_message.Message):
+    """Observed record `reservation/<uid>`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UID_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    GRANTED_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    uid: _builtins.str
+    """The workload's uid."""
+    generation: _builtins.int
+    """Its generation."""
+    granted: _builtins.int
+    """Pods for which room is kept, never more than asked for."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why not all."""
+
+    def __init__(
+        self,
+        *,
+        uid: _builtins.str = ...,
+        generation: _builtins.int = ...,
+        granted: _builtins.int = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "granted", b"granted", "reasons", b"reasons", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReservationAnswer: _TypeAlias = ReservationAnswer  # noqa: Y015
 
 @_typing.final
 class AssignmentStatus(_message.Message):
@@ -577,6 +756,7 @@ class AssignmentStatus(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     OBJECTS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    PLACED_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The workload's uid."""
     generation: _builtins.int
@@ -589,6 +769,10 @@ class AssignmentStatus(_message.Message):
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectStatus]:
         """One for each manifest, in order."""
 
+    @_builtins.property
+    def placed(self) -> Global___Placed:
+        """Of a hub: what became of its budget."""
+
     def __init__(
         self,
         *,
@@ -597,10 +781,11 @@ class AssignmentStatus(_message.Message):
         state: Global___WorkloadState.ValueType = ...,
         objects: _abc.Iterable[Global___ObjectStatus] | None = ...,
         message: _builtins.str = ...,
+        placed: Global___Placed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["placed", b"placed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "message", b"message", "objects", b"objects", "state", b"state", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "message", b"message", "objects", b"objects", "placed", b"placed", "state", b"state", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -669,7 +854,7 @@ class MemberAssignment(_message.Message):
     withdrawn: _builtins.bool
     """It is being taken from this member."""
     replicas: _builtins.int
-    """Units of the workload that it is to run there, where they are divided; else 1."""
+    """Pods that it is to run there: its share where replicas are divided, else all of them. 0 without pods."""
     @_builtins.property
     def status(self) -> Global___AssignmentStatus:
         """What the member last reported. Absent: nothing yet."""
@@ -921,6 +1106,7 @@ class Workload(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     DELETING_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    FROM_PARENT_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """Given by the hub."""
     name: _builtins.str
@@ -935,6 +1121,8 @@ class Workload(_message.Message):
     """It is being deleted."""
     pending: _builtins.int
     """Replicas without a place."""
+    from_parent: _builtins.bool
+    """It was assigned by the hub above and is changed only there."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels of the workload itself."""
@@ -965,10 +1153,11 @@ class Workload(_message.Message):
         created: _timestamp_pb2.Timestamp | None = ...,
         deleting: _builtins.bool = ...,
         pending: _builtins.int = ...,
+        from_parent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "created", b"created", "deleting", b"deleting", "generation", b"generation", "labels", b"labels", "message", b"message", "name", b"name", "pending", b"pending", "spec", b"spec", "state", b"state", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignments", b"assignments", "created", b"created", "deleting", b"deleting", "from_parent", b"from_parent", "generation", b"generation", "labels", b"labels", "message", b"message", "name", b"name", "pending", b"pending", "spec", b"spec", "state", b"state", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1178,6 +1367,7 @@ class RebalanceWorkloadResponse(_message.Message):
 
     WORKLOAD_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def workload(self) -> Global___Workload:
         """The workload."""
@@ -1186,19 +1376,61 @@ class RebalanceWorkloadResponse(_message.Message):
     def explanation(self) -> Global___Explanation:
         """Why it goes where it goes."""
 
+    @_builtins.property
+    def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberMove]:
+        """What moved, with dry_run what would; members at which nothing changes are left out."""
+
     def __init__(
         self,
         *,
         workload: Global___Workload | None = ...,
         explanation: Global___Explanation | None = ...,
+        moves: _abc.Iterable[Global___MemberMove] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "moves", b"moves", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RebalanceWorkloadResponse: _TypeAlias = RebalanceWorkloadResponse  # noqa: Y015
+
+@_typing.final
+class MemberMove(_message.Message):
+    """A workload's replicas in one member, as in MemberAssignment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The member."""
+    before: _builtins.int
+    """What it had. Absent: no part of the workload."""
+    after: _builtins.int
+    """What it has afterwards. Absent: no part of the workload."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        before: _builtins.int | None = ...,
+        after: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    _WhichOneofReturnType__before: _TypeAlias = _typing.Literal["before"]  # noqa: Y015
+    _WhichOneofArgType__before: _TypeAlias = _typing.Literal["_before", b"_before"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__before) -> _WhichOneofReturnType__before | None: ...
+
+Global___MemberMove: _TypeAlias = MemberMove  # noqa: Y015
 
 @_typing.final
 class ListWorkloadsRequest(_message.Message):

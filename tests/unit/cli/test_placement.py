@@ -187,20 +187,36 @@ def test_rebalance_says_what_moved(train: FakeHub, arbora: Arbora) -> None:
     train.divided_afresh["train"] = {"/edge-7": 2, "/edge-8": 3, "/edge-9": 4}
     text = ok(arbora("workloads", "rebalance", "train", "--dry-run"))
     assert text.splitlines()[:4] == [
-        "workload/train rebalanced (dry run)",
-        "  MEMBER   WAS  IS",
-        "  /edge-7  4    2",
-        "  /edge-9  0    4",
+        "workload/train would move (dry run)",
+        "  MEMBER   BEFORE  AFTER",
+        "  /edge-7  4       2",
+        "  /edge-9  -       4",
     ]
     assert [part.replicas for part in train.workloads["train"].assignments] == [4, 3]
     assert ok(arbora("workloads", "rebalance", "train")).startswith("workload/train rebalanced\n")
     assert [part.replicas for part in train.workloads["train"].assignments] == [2, 3, 4]
     assert ok(arbora("workloads", "rebalance", "train")).startswith("workload/train unchanged\n")
+    same = ok(arbora("workloads", "rebalance", "train", "--dry-run"))
+    assert same.startswith("workload/train would not move (dry run)\n")
+
+
+def test_a_member_that_would_lose_its_part_is_named_although_nothing_is_said_of_it_otherwise(
+    train: FakeHub, arbora: Arbora
+) -> None:
+    train.divided_afresh["train"] = {"/edge-8": 7}
+    text = ok(arbora("workloads", "rebalance", "train", "--dry-run"))
+    assert text.splitlines()[1:4] == [
+        "  MEMBER   BEFORE  AFTER",
+        "  /edge-7  4       -",
+        "  /edge-8  3       7",
+    ]
 
 
 def test_rebalance_as_data_is_the_hubs_answer(train: FakeHub, arbora: Arbora) -> None:
+    train.divided_afresh["train"] = {"/edge-8": 7}
     data = json.loads(ok(arbora("workloads", "rebalance", "train", "--dry-run", "-o", "json")))
     assert data["workload"]["name"] == "train"
+    assert data["moves"] == [{"path": "/edge-7", "before": 4}, {"path": "/edge-8", "before": 3, "after": 7}]
     assert data["explanation"]["pending"] == 2
 
 

@@ -88,6 +88,24 @@ def test_a_workload_takes_its_room_from_those_after_it(run: Arbora) -> None:
     assert items[-1]["explanation"]["wake"]
 
 
+def test_gpus_that_the_fleet_does_not_know_are_refused_as_at_a_hub(run: Arbora) -> None:
+    text = EXAMPLES.joinpath("placement-gpu-type.yaml").read_text()
+    pod = "            restartPolicy: Never\n"
+    assert pod in text
+    text = text.replace(pod, pod + "            nodeSelector: {nvidia.com/gpu.product: T44}\n")
+    result = run("simulate", "-f", str(FLEET), "-f", "-", input=text)
+    assert result.exit_code == 2
+    assert (
+        "spec.manifests[0]: asks for nvidia.com/gpu (T44), which no member has ever shown; "
+        "the nearest known are nvidia T4, "
+    ) in result.stderr
+    assert ok(run("simulate", "-f", str(FLEET), "-f", "-", input=text.replace("T44", "V100"))), (
+        "its member is lost"
+    )
+    bare = "apiVersion: arbora.dev/v1\nkind: Fleet\nmembers: [{name: a}]\n"
+    assert "placed nowhere" in ok(run("simulate", "-f", "-", input=f"{bare}---\n{text}")), "nothing is known"
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

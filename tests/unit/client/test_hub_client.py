@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from contextlib import aclosing
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -130,9 +132,23 @@ async def test_without_overrides_none_are_sent(hub: FakeHub, client: HubClient) 
 async def test_a_placement_that_nobody_knows_is_refused_before_it_is_sent(
     hub: FakeHub, client: HubClient
 ) -> None:
-    for placement in ({"cluster": 2}, {"clusters": -2}, {"division": "pack"}):
-        with pytest.raises(errors.InvalidInput, match=r"spec\.placement: is not a placement"):
+    wrong: list[tuple[dict[str, Any], str, str]] = [
+        ({"cluster": 2}, "cluster", "unknown field; did you mean clusters?"),
+        ({"members": ["a"]}, "members", "unknown field"),
+        ({3: 2}, "[3]", "unknown field"),  # type: ignore[dict-item]  # not every caller has its types checked
+        ({"clusters": -2}, "clusters", "-2 is below 0"),
+        ({"clusters": "two"}, "clusters", "is a text, not a whole number"),
+        ({"division": "pack"}, "division", "is a text, not a map"),
+        ({"spread": [{"label": "site", "maxSkew": 1.5}]}, "spread[0].maxSkew", "is a number, not a whole number"),
+        ({"tolerations": ({"tolerationSeconds": -1},)}, "tolerations[0].tolerationSeconds", "-1 is below 0"),
+        ({"weights": {"cost": math.nan}}, "weights.cost", "nan is not a finite number"),
+        ({"weights": {"cost": 10**400}}, "weights.cost", "is too large"),
+        ({"priority": 2**31}, "priority", "2147483648 is above 2147483647"),
+    ]
+    for placement, field, message in wrong:
+        with pytest.raises(errors.InvalidInput) as refused:
             await client.workloads.apply("web", [CONFIG_MAP], members=["a"], placement=placement)
+        assert str(refused.value) == f"spec.placement{'' if field[0] == '[' else '.'}{field}: {message}"
     assert not hub.calls
 
 
@@ -148,7 +164,8 @@ async def test_a_rebalance_moves_unless_it_is_only_tried(hub: FakeHub, client: H
     await client.workloads.apply("web", [CONFIG_MAP], members=["a"])
     hub.divided_afresh["web"] = {"/a": 1, "/b": 2}
     tried = await client.workloads.rebalance("web", dry_run=True)
-    assert [member.replicas for member in tried.explanation.scored] == [1, 2]
+    assert [(move.path, move.after) for move in tried.moves] == [("/a", 1), ("/b", 2)]
+    assert not any(move.HasField("before") for move in tried.moves), "it was nowhere"
     assert not hub.workloads["web"].assignments
     await client.workloads.rebalance("web")
     assert [part.path for part in hub.workloads["web"].assignments] == ["/a", "/b"]

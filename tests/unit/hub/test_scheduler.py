@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from arbora.capacity.gpus import GpuClass
@@ -10,14 +11,16 @@ from arbora.v1 import member_pb2
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.liveness import Liveness
 from arbora_hub.placement.decide import Decision
-from arbora_hub.placement.policy import Policy, Request
+from arbora_hub.placement.policy import Policy, Request, Toleration
 from arbora_hub.placement.reservations import TTL
-from arbora_hub.store.rows import ChildRow
+from arbora_hub.store.rows import ChildRow, TaintRow
 from arbora_hub.workloads.arrivals import COUNTED_SECONDS
-from arbora_hub.workloads.scheduler import Scheduler, place_of, rows_of
+from arbora_hub.workloads.scheduler import AGAIN_SECONDS, Scheduler, place_of, rows_of
 from tests.unit.placement.fleet import ask, pods
 
 ONE = Policy(clusters=1)
+OFF = TaintRow("power", "off", "NoExecute", 100.0)
+STAYS = Toleration("power", "Exists", effect="NoExecute", seconds=30.0)
 
 
 def no_price(child: str, gpu_class: GpuClass) -> None:
@@ -180,12 +183,57 @@ def test_a_member_that_left_gets_nothing() -> None:
     assert hub.place("one") == ""
 
 
+def test_a_toleration_that_runs_out_names_its_workload_at_that_moment_and_once() -> None:
+    hub = Hub(child("a", nodes=2, taints=(OFF,)), child("b"))
+    assert hub.place("stays", 110.0, tolerations=(STAYS,), members=("a",)) == "a"
+    forever = Toleration("power", "Exists")
+    assert hub.place("forever", 110.0, tolerations=(forever,), members=("a",)) == "a"
+    assert hub.place("elsewhere", 110.0, members=("b",)) == "b"
+    assert hub.scheduler.rest(110.0) == 20.0
+    assert hub.scheduler.leaving(129.9) == ()
+    assert hub.scheduler.leaving(130.0) == ("stays",)
+    assert hub.scheduler.leaving(1000.0) == ()
+
+
+def test_a_taint_that_is_gone_or_a_workload_that_is_gone_names_nobody() -> None:
+    a = child("a", nodes=2, taints=(OFF,))
+    hub = Hub(a)
+    policy = Policy(clusters=1, tolerations=(STAYS,))
+    one, two = ask(pods(1, 8), policy, "one"), ask(pods(1, 8), policy, "two")
+    assert hub.submit(one, 110.0).assignments == hub.submit(two, 110.0).assignments == (("a", 1),)
+    hub.scheduler.forget("two")
+    a.row = replace(a.row, taints=())
+    hub.reported(a)
+    hub.scheduler.remember(one, hub.scheduler.decide(one, {"a": 1}, 115.0), 115.0)
+    assert hub.scheduler.leaving(1000.0) == ()
+
+
+def test_a_taint_that_came_while_a_decision_was_stored_is_seen_soon_after() -> None:
+    a = child("a")
+    hub = Hub(a)
+    request = ask(pods(1, 8), ONE, "one")
+    decision = hub.scheduler.decide(request, {}, 110.0)
+    hub.scheduler.reserve(request, decision, 110.0)
+    a.row = replace(a.row, taints=(OFF,))
+    hub.reported(a)
+    hub.scheduler.remember(request, decision, 111.0)
+    assert hub.scheduler.leaving(111.0) == ()
+    assert hub.scheduler.leaving(111.0 + AGAIN_SECONDS) == ("one",)
+
+
+def test_what_an_earlier_process_placed_leaves_where_it_is() -> None:
+    hub = Hub(child("a", taints=(OFF,)), child("b"))
+    request = ask(pods(1, 8), Policy(clusters=1, tolerations=(STAYS,)), "one")
+    hub.scheduler.watch(request, {"a": 1, "no longer a member": 1}, 110.0)
+    assert hub.scheduler.leaving(130.0) == ("one",)
+
+
 def test_a_place_is_what_the_member_is_and_its_rows_what_it_reported() -> None:
-    a = child("a", used=3, labels={"tier": "gold"}, taints=(("power", "off", "NoExecute"),), cordoned=True)
+    a = child("a", used=3, labels={"tier": "gold"}, taints=(OFF,), cordoned=True)
     a.liveness = Liveness.LOST
     place = place_of(a, "/eu/a")
     assert (place.name, place.path, place.labels["tier"], place.cordoned) == ("a", "/eu/a", "gold", True)
-    assert (str(place.taints[0]), place.liveness) == ("power=off:NoExecute", "lost")
+    assert (str(place.taints[0]), place.taints[0].added, place.liveness) == ("power=off:NoExecute", 100.0, "lost")
     (row,) = rows_of(a, lambda name, gpu_class: 2.5)
     assert (row.gpu_class, row.sketch.free, row.price) == (GpuClass("nvidia", "H100"), 5, 2.5)
     a.sketches["sketch/broken"] = member_pb2.Sketch(rows=[member_pb2.SketchRow(total=1)])

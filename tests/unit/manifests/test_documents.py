@@ -184,6 +184,7 @@ def test_every_field_of_a_placement_and_the_overrides_are_read_as_they_are_writt
         ("mode: weighted\n      ", "", "18: spec.placement.division: mode is missing"),
         ("weight: 3", "weight: -3", "21: spec.placement.division.weights[0].weight: -3 is below 0"),
         ("cost: 0.5", "cost: half", "24: spec.placement.weights.cost: is a text, not a number"),
+        ("cost: 0.5", "cost: .nan", "24: spec.placement.weights.cost: '.nan' is not a finite number"),
         ("[batch/v1/Job]", "batch/v1/Job", "26: spec.placement.kinds: is a text, not a list"),
         ("hard: true", "hard: no way", "28: spec.placement.claims[0].hard: is a text, not true or false"),
         ("part: registry", "part: registri", "32: spec.overrides[0].edits[0].image.part: 'registri' is not one"),

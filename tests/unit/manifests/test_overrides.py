@@ -262,7 +262,7 @@ def test_an_edit_that_does_not_fit_names_override_edit_and_object() -> None:
             },
             targets=[{"kind": "Deployment"}],
         )
-    assert caught.value.field == "spec.overrides[0].edits[1][1].path"
+    assert caught.value.field == "spec.overrides[0].edits[1].jsonPatch[1].path"
     assert caught.value.message == "Deployment web: there is no 'x' in /x"
 
 
@@ -270,6 +270,30 @@ def test_a_text_that_is_not_what_it_is_said_to_be_is_refused() -> None:
     field = {"path": "/data/app.yaml", "format": "json", "patch": []}
     with pytest.raises(InvalidInput, match=r"ConfigMap cm: /data/app.yaml: is not JSON"):
         apply({"field": field}, targets=[{"kind": "ConfigMap"}])
+
+
+def test_a_patch_of_a_text_that_does_not_fit_names_its_operation() -> None:
+    patch = [{"op": "test", "path": "/region", "value": "eu"}, {"op": "remove", "path": "/zone"}]
+    field = {"path": "/data/app.json", "format": "json", "patch": patch}
+    with pytest.raises(InvalidInput) as caught:
+        apply({"field": field}, targets=[{"kind": "ConfigMap"}])
+    assert caught.value.field == "spec.overrides[0].edits[0].field.patch[1].path"
+    assert caught.value.message == "ConfigMap cm: /data/app.json: there is no 'zone' in /zone"
+
+
+@pytest.mark.parametrize(
+    ("edit", "field"),
+    [
+        ({"jsonPatch": [{"op": "replace", "path": "", "value": []}]}, "jsonPatch"),
+        ({"field": {"path": "/data/none", "format": "json", "patch": []}}, "field.path"),
+        ({"field": {"path": "/data/app.yaml", "format": "json", "patch": []}}, "field"),
+        (image(part="tag", operator="replace", value="2", paths=["/data/none"]), "image"),
+    ],
+)
+def test_an_edit_that_does_not_fit_is_named_with_its_kind(edit: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        apply(edit, targets=[{"kind": "ConfigMap"}])
+    assert caught.value.field == f"spec.overrides[0].edits[0].{field}"
 
 
 def test_two_objects_never_get_the_same_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from arbora.capacity.gpus import GpuClass
 from arbora.errors import InvalidInput
 from arbora.manifests.selectors import Requirement, Selector
 from arbora_hub.placement.demand import Demand, GpuWish, PodGroup
@@ -16,8 +17,8 @@ from arbora_hub.placement.policy import (
     StaticWeight,
     Toleration,
 )
-from arbora_hub.placement.validate import check_classes, check_demand, validate
-from tests.unit.placement.fleet import A100, H100, pods
+from arbora_hub.placement.validate import check_class, check_demand, validate
+from tests.unit.placement.fleet import A100, H100
 
 TYPO = Selector({}, (Requirement("tier", "Inn", ("gold",)),))
 
@@ -100,9 +101,38 @@ def test_a_wrong_demand_names_its_field(group: PodGroup, field: str) -> None:
     assert caught.value.field == f"spec.demand.groups[0].{field}"
 
 
-def test_gpus_that_no_member_has_are_refused() -> None:
-    check_classes(pods(1, 1, GpuWish(product="h100")), (None, H100))
+def wishing(wish: GpuWish) -> PodGroup:
+    return PodGroup("workers", 1, 1, wish)
+
+
+def test_gpus_that_no_member_has_ever_shown_are_refused() -> None:
+    check_class(wishing(GpuWish(product="h100")), (H100,), "f")
+    check_class(PodGroup("a", 1), (H100,), "f")
+    with pytest.raises(InvalidInput, match=r"nvidia.com/gpu \(H1000\), which no member has ever shown") as caught:
+        check_class(wishing(GpuWish(product="H1000")), (A100, H100), "spec.manifests[2]")
+    assert caught.value.field == "spec.manifests[2]"
+    assert caught.value.message.endswith("the nearest known are nvidia H100, nvidia A100")
+    assert "arbora gpus" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wish", "first"),
+    [
+        (GpuWish(product="H1000"), "nvidia H100,"),
+        (GpuWish(product="nvidia-h200"), "nvidia H200,"),
+        (GpuWish("amd.com/gpu", "MI30X"), "amd MI300X,"),
+        (GpuWish("nvidia.com/mig-1g.20gb"), "nvidia A100 1g.10gb,"),
+        (GpuWish("nvidia.com/mig-1g.20gb", "H100"), "nvidia A100 1g.10gb,"),
+    ],
+)
+def test_the_nearest_known_gpus_are_named_first(wish: GpuWish, first: str) -> None:
+    known = [
+        *(GpuClass("nvidia", product) for product in ("A100", "H100", "H200", "L4", "T4", "V100")),
+        GpuClass("amd", "MI300X"),
+        GpuClass("nvidia", "A100", "1g.10gb"),
+        GpuClass("nvidia", "A100", "7g.80gb"),
+    ]
     with pytest.raises(InvalidInput) as caught:
-        check_classes(pods(1, 1, GpuWish(product="H1000")), (None, H100, A100))
-    assert caught.value.field == "spec.demand.groups[0].gpu"
-    assert caught.value.hint == "There are: A100, H100."
+        check_class(wishing(wish), known, "f")
+    assert caught.value.message.partition("known are ")[2].startswith(first)
+    assert caught.value.message.count(", ") <= 1 + 4, "a few of them"

@@ -1,11 +1,16 @@
 """Taints and tolerations, with the three effects of Kubernetes.
 
 NoSchedule keeps new work away. NoExecute also drives out what is there: at once, or after the seconds of the
-toleration. PreferNoSchedule keeps nothing away; it lowers the score (`scores/leanings.py`).
+toleration; until then it admits work that tolerates it, as in Kubernetes, and after that no more.
+PreferNoSchedule keeps nothing away; it lowers the score (`scores/leanings.py`).
+
+The seconds run from when the taint was added. In Kubernetes they run from when a controller first saw work and
+taint together, so that work which comes later, or a controller that restarts, gets all of them again.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,11 +33,27 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
 def tolerated_for(tolerations: Iterable[Toleration], taint: Taint) -> float | None:
     """Seconds for which work may stay under a taint; None: not at all. The shortest that matches counts."""
     spans = [
-        float("inf") if one.seconds is None else max(0.0, one.seconds)
-        for one in tolerations
-        if tolerates(one, taint)
+        math.inf if one.seconds is None else max(0.0, one.seconds) for one in tolerations if tolerates(one, taint)
     ]
     return min(spans) if spans else None
+
+
+def next_eviction(taints: Iterable[Taint], tolerations: tuple[Toleration, ...], now: float) -> float | None:
+    """When work must leave a child with these taints, in seconds on the clock of `now`.
+
+    `now` itself: at once. None: as it is, never. The first of the NoExecute taints to drive it out counts.
+    """
+    moments = (_end(taint, tolerations, now) for taint in taints if taint.effect == "NoExecute")
+    first = min(moments, default=math.inf)
+    return None if math.isinf(first) else first
+
+
+def _end(taint: Taint, tolerations: tuple[Toleration, ...], now: float) -> float:
+    """When a NoExecute taint is tolerated no longer, not before `now`; infinite: it always is."""
+    span = tolerated_for(tolerations, taint)
+    if not span:
+        return now  # also where the clock was set back since the taint was added
+    return max(now, taint.added + span)
 
 
 def bearing(taints: Iterable[Taint], tolerations: tuple[Toleration, ...], effect: str) -> list[Taint]:
@@ -98,10 +119,8 @@ class NoExecute:
         return f"has the taint {self._driving(world, slot)}"
 
     def _driving(self, world: World, slot: int) -> Taint | None:
+        tolerations, now = world.request.policy.tolerations, world.now
         for taint in world.snapshot.place(slot).taints:
-            if taint.effect != "NoExecute":
-                continue
-            span = tolerated_for(world.request.policy.tolerations, taint)
-            if span is None or world.now - taint.added > span:
+            if taint.effect == "NoExecute" and _end(taint, tolerations, now) <= now:
                 return taint
         return None

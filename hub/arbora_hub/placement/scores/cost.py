@@ -23,6 +23,11 @@ class Cost:
 
     def scores(self, world: World) -> Floats:
         """See Scorer."""
+        request, fits = world.request, world.room.pods > 0
+        key = (self.name, world.size, request.demand.gpus, request.hours, request.egress_gib, fits.tobytes())
+        return world.serving.kept(key, lambda: self._scores(world))
+
+    def _scores(self, world: World) -> Floats:
         snapshot, leader = world.snapshot, world.leader
         egress = snapshot.column(
             "egress",

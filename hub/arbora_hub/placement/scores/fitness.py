@@ -48,6 +48,11 @@ class Topology:
 
     def scores(self, world: World) -> Floats:
         """See Scorer."""
+        replicas = world.leader.replicas if world.leader is not None else 0
+        key = (self.name, world.size, replicas, tuple(sorted(world.request.transfer_seconds.items())))
+        return world.serving.kept(key, lambda: self._scores(world))
+
+    def _scores(self, world: World) -> Floats:
         snapshot, leader = world.snapshot, world.leader
         hops = snapshot.column(
             "hops", lambda place, rows: np.nan if place.hops is None else float(place.hops), np.float64, np.nan

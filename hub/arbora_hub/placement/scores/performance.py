@@ -28,6 +28,9 @@ class Performance:
 
     def scores(self, world: World) -> Floats:
         """See Scorer."""
+        return world.serving.kept((self.name, world.size), lambda: self._scores(world))
+
+    def _scores(self, world: World) -> Floats:
         snapshot = world.snapshot
         rtt = snapshot.column(
             "rtt", lambda place, rows: np.nan if place.rtt_ms is None else place.rtt_ms, np.float64, np.nan

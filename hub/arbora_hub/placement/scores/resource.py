@@ -25,6 +25,12 @@ class Resource:
 
     def scores(self, world: World) -> Floats:
         """See Scorer."""
+        group = world.leader or (world.request.demand.merged or (None,))[0]
+        asked = (group.gpus_per_pod, group.cpu_millis, group.memory_mib) if group is not None else ()
+        key = (self.name, world.size, asked, world.pods.tobytes())
+        return world.serving.kept(key, lambda: self._scores(world))
+
+    def _scores(self, world: World) -> Floats:
         snapshot, leader = world.snapshot, world.leader
         slots = snapshot.slots
         parts, weights = np.zeros(slots), np.zeros(slots)
