@@ -124,7 +124,7 @@ class Agent:
             Introduction(Kind.AGENT, instance_id=secrets.token_hex(8), cluster_uid=facts.uid),
             LinkEvents(
                 applied=lambda applied: _route(routed, applied),
-                state=self._hooks.state,
+                state=self._link_changed,
                 welcome=self._welcomed,
             ),
             self._chance,
@@ -209,6 +209,12 @@ class Agent:
 
     def _welcomed(self, welcome: session_pb2.Welcome) -> None:
         self._path = Path.parse(welcome.path)
+
+    def _link_changed(self, state: LinkState) -> None:
+        if state.path:
+            # A hub above has moved, and this member's path with it.
+            self._path = Path.parse(state.path)
+        self._hooks.state(state)
 
     def _report(self, journal: Journal, status: AssignmentStatus) -> None:
         assert self.link is not None

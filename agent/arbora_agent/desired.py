@@ -2,7 +2,7 @@
 
 assignment/<uid>      -> the reconciler        (gone without being withdrawn: left alone)
 token-request/<id>    -> the token minter      (consumed)
-settings              -> the link's trust bundle
+settings              -> the link's trust bundle, and this member's path
 """
 
 from __future__ import annotations
@@ -60,16 +60,19 @@ class Desired:
             self._journal.touch()
 
     async def follow_settings(self, link: Link) -> None:
-        """Take over the trust bundle whenever the hub tells a new one, until cancelled."""
+        """Take over the trust bundle and the path whenever the hub tells new ones, until cancelled."""
         while True:
             await self._settings_changed.wait()
             self._settings_changed.clear()
             value = self._exchange.received_value("settings")
             if value is not None:
                 try:
-                    await link.trust(tuple(session_pb2.Settings.FromString(value).trust_bundle))
-                except DecodeError:
-                    log.warning("unreadable settings")
+                    settings = session_pb2.Settings.FromString(value)
+                    await link.trust(tuple(settings.trust_bundle))
+                    if settings.path:
+                        await link.settle(settings.path)
+                except (DecodeError, InvalidInput) as error:
+                    log.warning("unreadable settings", error=str(error))
 
     def _assigned(self) -> frozenset[str]:
         """Uids of every workload that is assigned to this member."""

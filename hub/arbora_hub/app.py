@@ -43,6 +43,7 @@ from arbora.v1 import (
     workload_pb2_grpc,
 )
 from arbora.version import __version__
+from arbora_hub.api import travelling
 from arbora_hub.api.access import AccessList, AccessService
 from arbora_hub.api.credentials import CredentialService
 from arbora_hub.api.events import EventService
@@ -57,13 +58,18 @@ from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.enrollment.service import EnrollmentService, RenewalService
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Terms
-from arbora_hub.journal import Journal
+from arbora_hub.journal import WARNING, Journal
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.sessions.service import SessionService
 from arbora_hub.sessions.tell import EventListener, SettingsTeller
 from arbora_hub.settings import JOIN_PORT, SESSION_PORT, HubSettings
 from arbora_hub.store.opening import open_store
 from arbora_hub.store.port import Store
+from arbora_hub.tree.calls import Calls
+from arbora_hub.tree.serving import CallServer
+from arbora_hub.tree.uplink import Uplink
+from arbora_hub.tree.upward import Upward
+from arbora_hub.workloads.assigned import Assigned
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.prices import Prices
 
@@ -91,12 +97,17 @@ class Hub:
     journal: Journal
     authority: HubAuthority
     inventory: Inventory
+    uplink: Uplink
     sessions: Sessions
     workloads: Workloads
+    assigned: Assigned
+    upward: Upward
     enrollment: Enrollment
     accesses: AccessList
     first_admin: FirstAdmin
     prices: Prices
+    calls: Calls
+    call_server: CallServer
     client_address: str = ""
     """host:port to dial; so are the next two."""
     join_address: str = ""
@@ -149,8 +160,12 @@ async def _parts(hub: Hub) -> AsyncIterator[None]:
                     hub.journal,
                     hub.authority,
                     hub.inventory,
+                    hub.call_server,
+                    hub.uplink,
                     hub.sessions,
                     hub.workloads,
+                    hub.assigned,
+                    hub.upward,
                     hub.first_admin,
                     hub.prices,
                 )
@@ -177,14 +192,21 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         store, journal, Terms(settings.heartbeat_interval, settings.lease_duration, settings.startup_grace)
     )
     await inventory.load()
-    sessions = Sessions(settings, inventory, authority, journal, instance=secrets.token_hex(8))
+    uplink = Uplink(settings, inventory, journal, authority.hub_id)
+    await uplink.load()
+    inventory.inherit(uplink.inherited_labels)
+    above = lambda: uplink.ancestors  # noqa: E731
+    sessions = Sessions(settings, inventory, authority, journal, secrets.token_hex(8), above)
     prices = Prices(settings.prices, journal, time.time)
     await prices.fetch()
     workloads = Workloads(store, inventory, sessions, journal, time.time, prices.of)
     prices.on_change(workloads.place_all)
     await workloads.load()
-    teller = SettingsTeller(inventory, sessions, authority)
+    teller = SettingsTeller(inventory, sessions, authority, above, lambda: uplink.inherited_labels)
     teller.tell_all()
+    uplink.on_place(teller.tell_all)
+    uplink.on_labels(teller.tell_all)
+    uplink.on_labels(lambda: inventory.inherit(uplink.inherited_labels))
     authority.on_change(teller.tell_all)
     authority.on_change(sessions.end_untrusted)
     inventory.on_change(teller.tell)
@@ -194,7 +216,27 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     inventory.on_capacity(workloads.capacity_changed)
     sessions.observe("workload", workloads.observed)
     sessions.observe("event", EventListener(journal).observed)
-    enrollment = Enrollment(store, authority, inventory)
+    upward = Upward(
+        inventory,
+        uplink,
+        hub_id=authority.hub_id,
+        placement_epoch=lambda: uplink.placement_epoch,
+        lines=settings.export == "lines",
+        clock=asyncio.get_running_loop().time,
+        wall=time.time,
+        coalesce_seconds=settings.coalesce_seconds,
+        fenced=lambda place: journal.event(WARNING, "StandsTwice", f"member/{place.path}", place.sentence),
+    )
+    sessions.observe("member", inventory.observed)
+    assigned = Assigned(workloads, inventory, uplink, time.time)
+    uplink.observe("assignment", assigned.observed)
+    uplink.observe("reservation", assigned.reserving)
+    uplink.on_parent(assigned.report_all)
+    uplink.on_leave = assigned.leave
+    calls = Calls(sessions, inventory)
+    sessions.observe("answer", calls.observed)
+    call_server = CallServer(uplink, HubGate(accesses, journal), lambda: inventory.own_path)
+    enrollment = Enrollment(store, authority, inventory, above)
     first_admin = FirstAdmin(settings.data_dir, accesses, authority)
     return Hub(
         settings,
@@ -202,12 +244,17 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         journal,
         authority,
         inventory,
+        uplink,
         sessions,
         workloads,
+        assigned,
+        upward,
         enrollment,
         accesses,
         first_admin,
         prices,
+        calls,
+        call_server,
     )
 
 
@@ -264,22 +311,31 @@ async def _ports(hub: Hub) -> AsyncIterator[None]:
 def _add_client_services(hub: Hub, client_server: grpc.aio.Server) -> Any:
     requests = TokenRequests(hub.sessions)
     hub.sessions.observe("token", requests.observed)
-    member_pb2_grpc.add_MemberServiceServicer_to_server(
-        MemberService(hub.inventory, hub.sessions, hub.workloads), client_server
-    )
+    members = MemberService(hub.inventory, hub.sessions, hub.workloads, hub.calls)
+    credentials = CredentialService(hub.inventory, requests, hub.calls)
+    events = EventService(hub.store, hub.journal, hub.inventory, hub.calls)
+    hub.call_server.serve(travelling.handlers(members, credentials, events))
+    member_pb2_grpc.add_MemberServiceServicer_to_server(members, client_server)
     workload_pb2_grpc.add_WorkloadServiceServicer_to_server(
         WorkloadService(hub.workloads, hub.inventory), client_server
     )
-    credential_pb2_grpc.add_CredentialServiceServicer_to_server(
-        CredentialService(hub.inventory, requests), client_server
-    )
-    event_pb2_grpc.add_EventServiceServicer_to_server(EventService(hub.store, hub.journal), client_server)
+    credential_pb2_grpc.add_CredentialServiceServicer_to_server(credentials, client_server)
+    event_pb2_grpc.add_EventServiceServicer_to_server(events, client_server)
     access_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(hub.accesses, hub.authority), client_server)
     access_pb2_grpc.add_JoinTokenServiceServicer_to_server(
         JoinTokenService(hub.enrollment, hub.join_address), client_server
     )
     access_pb2_grpc.add_HubServiceServicer_to_server(
-        HubService(hub.authority, hub.inventory, hub.workloads, hub.prices, hub.join_address), client_server
+        HubService(
+            hub.authority,
+            hub.inventory,
+            hub.workloads,
+            hub.prices,
+            hub.join_address,
+            hub.uplink,
+            hub.settings.export,
+        ),
+        client_server,
     )
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, client_server)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+from arbora.secret import Secret
 
 CLIENT_PORT = 7443
 JOIN_PORT = 7444
@@ -45,6 +48,20 @@ class HubSettings:
     """Events kept."""
     prices: str = ""
     """A JSON file or http(s) URL with prices of GPUs, for the cost score; empty: cost is not known."""
+    parent: str = ""
+    """host:port of the join port of the hub above, for the first start; empty: the one joined before, if any."""
+    join_token: Secret = field(default_factory=lambda: Secret(""))
+    """Of kind hub, made at the parent. One that was used already changes nothing."""
+    name: str = ""
+    """What this hub is called at its parent; empty: as the join token says."""
+    standby: tuple[tuple[str, Secret], ...] = ()
+    """Further parents, join address and join token, in the order in which they are tried."""
+    standby_after: float = 60.0
+    """How long the parent is not reached before a standby is asked."""
+    export: Literal["lines", "summary"] = "lines"
+    """What the parent hears: a line for each member below, or only sums."""
+    coalesce_seconds: float = 0.25
+    """Changes of GPUs go up at most this often; 0: each at once."""
     extra_names: tuple[str, ...] = field(default=())
     """Further DNS names and IPs for the server certificate; only clients that check names need them."""
 

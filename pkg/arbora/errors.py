@@ -45,6 +45,8 @@ class ArboraError(Exception):
         self.hint = hint
         self.field = field
         self.retry_after = retry_after
+        self.hop = ""
+        """Path of the hub that says so, where it is not the one that was asked; `message` begins with it."""
 
     def __str__(self) -> str:
         where = f"{self.field}: " if self.field else ""

@@ -35,7 +35,7 @@ from tests.support.hub import RunningHub, client_with, running_hub
 
 # What each role adds to the one before: written down here once more, so that nobody widens it by accident.
 VIEWER = """
-    MemberService/ListMembers MemberService/GetMember MemberService/WatchMembers
+    MemberService/ListMembers MemberService/GetMember MemberService/WatchMembers MemberService/GetTree
     WorkloadService/ListWorkloads WorkloadService/GetWorkload WorkloadService/WatchWorkloads
     WorkloadService/ExplainWorkload
     EventService/ListEvents EventService/WatchEvents AccessService/WhoAmI HubService/GetHub
@@ -49,7 +49,7 @@ ADMIN = """
     MemberService/EvictMember EventService/ListAudit
     AccessService/CreateAccess AccessService/ListAccess AccessService/RevokeAccess
     JoinTokenService/CreateJoinToken JoinTokenService/ListJoinTokens JoinTokenService/RevokeJoinToken
-    HubService/RotateAuthority
+    HubService/RotateAuthority HubService/MoveHub
 """
 JOIN_PORT = "EnrollmentService/Enroll EnrollmentService/Explain"
 SESSION_PORT = "SessionService/Connect RenewalService/Renew"

@@ -42,6 +42,7 @@ async def changes(client: HubClient, hub: RunningHub) -> dict[str, BaseException
         "CreateJoinToken": client.join_tokens.create("edge-9"),
         "RevokeJoinToken": client.join_tokens.revoke(token.join_token.id),
         "RotateAuthority": client.rotate_authority("prepare"),
+        "MoveHub": client.detach(),
         "EvictMember": client.members.evict("edge-7", "broken"),
     }
     return {name: (await asyncio.gather(call, return_exceptions=True))[0] for name, call in calls.items()}
@@ -72,6 +73,7 @@ async def test_every_call_that_changes_something_is_in_the_audit_log_done_or_ref
             "CreateJoinToken": "edge-9",
             "RevokeJoinToken": next(entry.subject for entry in entries if entry.action == "RevokeJoinToken"),
             "RotateAuthority": "prepare",
+            "MoveHub": "/",
         }
         assert all(entry.subject and entry.peer.startswith("ipv4:127.0.0.1:") for entry in entries)
         evicted = next(entry for entry in entries if entry.action == "EvictMember")

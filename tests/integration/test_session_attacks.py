@@ -158,14 +158,15 @@ async def test_attack_in_the_introduction(tmp_path: Path, attack: str) -> None:
 
 async def test_attack_a_circle_of_hubs(tmp_path: Path) -> None:
     async with running_hub(tmp_path / "hub") as hub:
-        credential = await enrolled(hub, tmp_path, "eu", kind=Kind.HUB, cluster_uid="")
-        change = {"kind": pb.CHILD_KIND_HUB, "cluster_uid": ""}
+        credential = await enrolled(hub, tmp_path, "eu", kind=Kind.HUB, cluster_uid="id-of-eu")
+        change = {"kind": pb.CHILD_KIND_HUB, "cluster_uid": "id-of-eu"}
         async with played(credential) as session:
             first = await session.introduce("eu", **change)
             assert first is not None
-            instance = first.welcome.hub_instance
+            hub_id = first.welcome.hub_id
+            assert list(first.welcome.ancestors) == [hub_id]
         async with played(credential) as session:
-            first = await session.introduce("eu", **change, hub_instances=["below", instance])
+            first = await session.introduce("eu", **change, hub_instances=["below", hub_id])
             assert first is not None
             assert first.goodbye.reason == pb.REFUSAL_LOOP
 

@@ -27,6 +27,7 @@ from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.opening import open_store
 from arbora_hub.store.port import WriteTx
 from arbora_hub.store.rows import ChildRow
+from arbora_hub.tree.calls import Calls
 from arbora_hub.workloads.controller import Workloads
 from tests.support.eventually import eventually
 from tests.support.hub import hub_settings, job
@@ -128,7 +129,12 @@ async def world(folder: Path, clock: Clock) -> AsyncIterator[World]:
         await workloads.load()
         inventory.on_change(workloads.child_changed)
         inventory.on_capacity(workloads.capacity_changed)
-        made = World(clock, inventory, workloads, MemberService(inventory, sessions, workloads, clock))
+        made = World(
+            clock,
+            inventory,
+            workloads,
+            MemberService(inventory, sessions, workloads, Calls(sessions, inventory), clock),
+        )
         made.report()
         async with asyncio.TaskGroup() as tasks:
             run = tasks.create_task(workloads.run())

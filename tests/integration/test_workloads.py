@@ -242,7 +242,7 @@ WRONG = {
     "a name that is none": ("App!", [config_map("x")], ["a"], "metadata.name"),
     "nothing to run": ("app", [], ["a"], "spec.manifests"),
     "no placement": ("app", [config_map("x")], [], "spec.placement"),
-    "a grandchild": ("app", [config_map("x")], ["/a/b"], "spec.placement.members[0]"),
+    "a path that is none": ("app", [config_map("x")], ["/a/B!"], "spec.placement.members[0]"),
     "an object twice": ("app", [config_map("x"), config_map("x")], ["a"], "spec.manifests[1]"),
     "an object without a kind": ("app", [{"metadata": {"name": "x"}}], ["a"], "spec.manifests[0]"),
 }

@@ -14,11 +14,12 @@ from arbora import errors
 from arbora.client import HubClient
 
 EXPORTED = ["HubClient", "Token", "WorkloadDegraded"]
-OWN = {"from_context", "close", "address", "info", "rotate_authority"}
+OWN = {"from_context", "close", "address", "info", "rotate_authority", "move", "detach"}
 NOUNS = {
     "members": {
         "list": "selector",
         "get": "path",
+        "tree": "path depth",
         "watch": "selector",
         "label": "path set remove",
         "taint": "path set remove",

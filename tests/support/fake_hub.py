@@ -104,6 +104,7 @@ class FakeHub:
         self.allowed_tokens: set[tuple[str, str]] = {("team", "runner")}
         self.member_secret = "a-token-of-the-member"
         self.authority = [access_pb2.AuthorityKey(serial="a1", phase="active", pin="ab" * 32)]
+        self.uplink: access_pb2.Uplink | None = None
         self.version = 0
         self.watchers = 0
         """Watches of events that have begun."""

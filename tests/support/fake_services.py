@@ -66,6 +66,17 @@ class _Members(member_pb2_grpc.MemberServiceServicer):
     def GetMember(self, request: Any, context: Any) -> Any:
         return member_pb2.GetMemberResponse(member=self._find(request.path))
 
+    def GetTree(self, request: Any, context: Any) -> Any:
+        tree = member_pb2.GetTreeResponse()
+        for path, member in sorted(self._hub.members.items()):
+            depth = path.count("/") - request.path.strip("/").count("/") - bool(request.path.strip("/"))
+            if path.startswith(f"{request.path.rstrip('/')}/") and depth <= (request.depth or depth):
+                line = tree.lines.add(path=path, kind=member.kind, liveness=member.liveness, labels=member.labels)
+                for sketch in member.sketches:
+                    total, free = (sum(getattr(row, name) for row in sketch.rows) for name in ("total", "free"))
+                    line.gpus.add(gpu_class=sketch.gpu_class, total=total, free=free)
+        return tree
+
     def WatchMembers(self, request: Any, context: Any) -> Iterator[Any]:
         for _, member in sorted(self._hub.members.items()):
             yield member_pb2.WatchMembersResponse(member=member)
@@ -344,9 +355,19 @@ class _Hub(access_pb2_grpc.HubServiceServicer):
             members={"Online": len(self._hub.members)},
             workloads=len(self._hub.workloads),
             trust_domain="fake.example.org",
+            uplink=self._hub.uplink,
         )
         answer.uptime.FromTimedelta(timedelta(minutes=2, seconds=3))
         return answer
+
+    def MoveHub(self, request: Any, context: Any) -> Any:
+        self._hub.uplink = None
+        if not request.detach:
+            self._hub.uplink = access_pb2.Uplink(
+                parent=request.parent, phase="online", message="online as /eu", exports="lines"
+            )
+        path = "/" if request.detach else "/eu"
+        return access_pb2.MoveHubResponse(path=path, uplink=self._hub.uplink)
 
     def RotateAuthority(self, request: Any, context: Any) -> Any:
         phases = [key.phase for key in self._hub.authority]

@@ -1,4 +1,8 @@
-"""CredentialService."""
+"""CredentialService: a token of a member at any depth.
+
+The hub that owns the member checks the request and asks its agent; the hubs above only carry the call down and
+the sealed token up.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,10 @@ from arbora.v1 import credential_pb2 as pb
 from arbora.v1 import credential_pb2_grpc
 from arbora_hub.credentials.requests import TokenRequests
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.tree.calls import Calls
+from arbora_hub.tree.route import Below, to_member
+
+CREATE_TOKEN = "/arbora.v1.CredentialService/CreateToken"
 
 DEFAULT_LIFETIME = 3600
 MIN_LIFETIME = 600
@@ -22,13 +30,27 @@ MAX_AUDIENCES = 10
 class CredentialService(credential_pb2_grpc.CredentialServiceServicer):
     """Served on the client port."""
 
-    def __init__(self, inventory: Inventory, requests: TokenRequests) -> None:
+    def __init__(self, inventory: Inventory, requests: TokenRequests, calls: Calls) -> None:
         self._inventory = inventory
         self._requests = requests
+        self._calls = calls
 
     async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:
         """See credential.proto."""
-        child = self._inventory.resolve(request.member)
+        place = to_member(self._inventory.own_path, request.member, "member")
+        if isinstance(place, Below):
+            onward = pb.CreateTokenRequest()
+            onward.CopyFrom(request)
+            onward.member = place.text
+            return await self._calls.forward(place.child, CREATE_TOKEN, onward, pb.CreateTokenResponse)
+        child = self._inventory.resolve(place.name)
+        if child.row.kind != "agent":
+            path = self._inventory.path_of(child)
+            raise InvalidInput(
+                f"{path} is a hub, and only member clusters have service accounts",
+                field="member",
+                hint=f"See `arbora members tree {path}` for the members below it.",
+            )
         check_name(request.namespace, "namespace")
         if not request.service_account or len(request.service_account) > 253:
             raise InvalidInput("is missing or too long", field="service_account")

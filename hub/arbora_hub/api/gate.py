@@ -12,7 +12,19 @@ from arbora_hub.journal import Journal
 
 log = structlog.get_logger(__name__)
 
-_SUBJECT_FIELDS = ("path", "member", "name", "id", "step")
+_SUBJECT_FIELDS = ("path", "member", "name", "id", "step", "parent")
+_FACTS = (
+    "namespace",
+    "service_account",
+    "reason",
+    "dry_run",
+    "cordoned",
+    "orphan",
+    "forced",
+    "standby",
+    "detach",
+)
+"""Fields of a request that are worth keeping and hold no secret."""
 _NOT_AUDITED = frozenset({Unauthenticated.reason, InvalidInput.reason, "EXHAUSTED"})
 """A stranger's failures go to the process log only: they must not be able to fill the hub's disk."""
 
@@ -50,13 +62,13 @@ def _first(message: object, fields: tuple[str, ...]) -> str:
 
 def _chosen(answer: object | None) -> str:
     """What a call that names nothing was about: the name that a child got, the id of a new join token."""
-    return _first(answer, ("name",)) or _first(getattr(answer, "join_token", None), ("id",))
+    return _first(answer, ("name", "path")) or _first(getattr(answer, "join_token", None), ("id",))
 
 
 def _detail(request: object) -> str:
     """Facts that are worth keeping and hold no secret."""
     facts = []
-    for name in ("namespace", "service_account", "reason", "dry_run", "cordoned", "orphan", "forced"):
+    for name in _FACTS:
         value = getattr(request, name, None)
         if value:
             facts.append(f"{name}={value}")

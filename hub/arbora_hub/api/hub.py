@@ -16,6 +16,7 @@ from arbora_hub.api import views
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.tree.uplink import Uplink
 from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.labels import check_labels
@@ -79,7 +80,12 @@ class HubService(access_pb2_grpc.HubServiceServicer):
         workloads: Workloads,
         prices: Prices,
         join_address: str,
+        uplink: Uplink,
+        exports: str,
     ) -> None:
+        """exports: what goes up, lines or summary."""
+        self._uplink = uplink
+        self._exports = exports
         self._prices = prices
         self._authority = authority
         self._inventory = inventory
@@ -101,6 +107,7 @@ class HubService(access_pb2_grpc.HubServiceServicer):
             workloads=len(self._workloads),
             trust_domain=self._authority.trust_domain,
             prices_age=views.duration(age) if (age := self._prices.age()) is not None else None,
+            uplink=self._shown(),
         )
 
     async def RotateAuthority(
@@ -113,6 +120,31 @@ class HubService(access_pb2_grpc.HubServiceServicer):
             raise InvalidInput(f"{request.step!r} is none of prepare, activate, retire", field="step") from error
         await unbroken(self._authority.rotate(step, forced=request.forced))
         return pb.RotateAuthorityResponse(authority=self._keys())
+
+    async def MoveHub(self, request: pb.MoveHubRequest, context: Context) -> pb.MoveHubResponse:
+        """See access.proto."""
+        if request.detach:
+            if request.parent or request.join_token or request.standby:
+                raise InvalidInput("detaches and attaches at once", field="detach", hint="Give one of them.")
+            await unbroken(self._uplink.detach())
+        elif not request.parent:
+            raise InvalidInput("is missing", field="parent", hint="Give the parent's join address, host:port.")
+        else:
+            await unbroken(self._uplink.move(request.parent, request.join_token, standby=request.standby))
+        return pb.MoveHubResponse(path=str(self._inventory.own_path), uplink=self._shown())
+
+    def _shown(self) -> pb.Uplink | None:
+        report = self._uplink.report()
+        if report is None:
+            return None
+        return pb.Uplink(
+            parent=report.parent,
+            phase=report.phase,
+            message=report.sentence,
+            session_epoch=report.session_epoch,
+            exports=self._exports,
+            standby=report.standbys,
+        )
 
     def _keys(self) -> list[pb.AuthorityKey]:
         return [

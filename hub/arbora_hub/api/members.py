@@ -1,4 +1,9 @@
-"""MemberService."""
+"""MemberService: members as clients see and mark them.
+
+What a path names is a child of this hub, or something below a child hub: then the call goes down to the hub that
+owns it, as a record (`tree/calls.py`), and its answer is given unchanged. Lists and watches show this hub's
+children.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
-from arbora.errors import InvalidInput
+from arbora.errors import InvalidInput, PermissionDenied
+from arbora.identity.names import Path
 from arbora.manifests.matching import matches
 from arbora.manifests.selectors import Selector, parse_selector
 from arbora.rpc.guard import Context
@@ -19,9 +25,17 @@ from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.store.rows import ChildRow, TaintRow
+from arbora_hub.tree.calls import Calls
+from arbora_hub.tree.gathering import GET_TREE, Gathering
+from arbora_hub.tree.route import Below, Here, route, to_member
 from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.labels import check_labels
+
+GET_MEMBER = "/arbora.v1.MemberService/GetMember"
+LABEL_MEMBER = "/arbora.v1.MemberService/LabelMember"
+TAINT_MEMBER = "/arbora.v1.MemberService/TaintMember"
+CORDON_MEMBER = "/arbora.v1.MemberService/CordonMember"
 
 
 class MemberService(member_pb2_grpc.MemberServiceServicer):
@@ -32,12 +46,15 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
         inventory: Inventory,
         sessions: Sessions,
         workloads: Workloads,
+        calls: Calls,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """clock: wall time in seconds, the one by which workloads are placed."""
         self._inventory = inventory
         self._sessions = sessions
         self._workloads = workloads
+        self._calls = calls
+        self._gathering = Gathering(inventory, calls, clock)
         self._clock = clock
 
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
@@ -51,7 +68,11 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
 
     async def GetMember(self, request: pb.GetMemberRequest, context: Context) -> pb.GetMemberResponse:
         """See member.proto."""
-        return pb.GetMemberResponse(member=self._view(self._inventory.resolve(request.path)))
+        place = to_member(self._inventory.own_path, request.path)
+        if isinstance(place, Below):
+            onward = pb.GetMemberRequest(path=place.text)
+            return await self._calls.forward(place.child, GET_MEMBER, onward, pb.GetMemberResponse)
+        return pb.GetMemberResponse(member=self._view(self._inventory.resolve(place.name)))
 
     async def WatchMembers(
         self, request: pb.WatchMembersRequest, context: Context
@@ -78,7 +99,13 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
 
     async def LabelMember(self, request: pb.LabelMemberRequest, context: Context) -> pb.LabelMemberResponse:
         """See member.proto."""
-        child = self._inventory.resolve(request.path)
+        place = to_member(self._inventory.own_path, request.path)
+        if isinstance(place, Below):
+            onward = pb.LabelMemberRequest()
+            onward.CopyFrom(request)
+            onward.path = place.text
+            return await self._calls.forward(place.child, LABEL_MEMBER, onward, pb.LabelMemberResponse)
+        child = self._inventory.resolve(place.name)
         additions = check_labels(dict(request.set), "labels")
         both = sorted(additions.keys() & set(request.remove))
         if both:
@@ -95,7 +122,13 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
 
     async def TaintMember(self, request: pb.TaintMemberRequest, context: Context) -> pb.TaintMemberResponse:
         """See member.proto."""
-        child = self._inventory.resolve(request.path)
+        place = to_member(self._inventory.own_path, request.path)
+        if isinstance(place, Below):
+            onward = pb.TaintMemberRequest()
+            onward.CopyFrom(request)
+            onward.path = place.text
+            return await self._calls.forward(place.child, TAINT_MEMBER, onward, pb.TaintMemberResponse)
+        child = self._inventory.resolve(place.name)
         now = self._clock()
         additions = [_taint(taint, f"set[{index}]", now) for index, taint in enumerate(request.set)]
         check_labels({one.key: one.value for one in additions}, "set")
@@ -114,13 +147,26 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
 
     async def CordonMember(self, request: pb.CordonMemberRequest, context: Context) -> pb.CordonMemberResponse:
         """See member.proto."""
-        child = self._inventory.resolve(request.path)
+        place = to_member(self._inventory.own_path, request.path)
+        if isinstance(place, Below):
+            onward = pb.CordonMemberRequest()
+            onward.CopyFrom(request)
+            onward.path = place.text
+            return await self._calls.forward(place.child, CORDON_MEMBER, onward, pb.CordonMemberResponse)
+        child = self._inventory.resolve(place.name)
         await unbroken(self._inventory.update(child, lambda row: replace(row, cordoned=request.cordoned)))
         return pb.CordonMemberResponse(member=self._view(child))
 
     async def EvictMember(self, request: pb.EvictMemberRequest, context: Context) -> pb.EvictMemberResponse:
         """See member.proto."""
-        child = self._inventory.resolve(request.path)
+        place = to_member(self._inventory.own_path, request.path)
+        if isinstance(place, Below):
+            owner = Path((*self._inventory.own_path.labels, place.child, *place.rest.labels[:-1]))
+            raise PermissionDenied(
+                f"{owner.child(place.rest.name)} can't be evicted from here, only at the hub that owns it",
+                hint=f"Ask an admin of the hub {owner} for `arbora members evict {place.rest.name}` there.",
+            )
+        child = self._inventory.resolve(place.name)
         reason = f"{child.name} was evicted" + (f": {request.reason[:200]}" if request.reason else "")
 
         async def evict() -> None:
@@ -129,6 +175,18 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
 
         await unbroken(evict())
         return pb.EvictMemberResponse()
+
+    async def GetTree(self, request: pb.GetTreeRequest, context: Context) -> pb.GetTreeResponse:
+        """See member.proto."""
+        place = route(self._inventory.own_path, request.path)
+        if isinstance(place, Here):
+            return await self._gathering.gather(request.depth)
+        if isinstance(place, Below):
+            name, onward = place.child, pb.GetTreeRequest(path=place.text, depth=request.depth)
+        else:
+            name, onward = place.name, pb.GetTreeRequest(depth=request.depth)
+            self._inventory.resolve(name)
+        return await self._calls.forward(name, GET_TREE, onward, pb.GetTreeResponse)
 
     def _view(self, child: Child) -> pb.Member:
         return views.member(

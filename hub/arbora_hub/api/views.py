@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from arbora.capacity.aggregate import NO_GPUS
 from arbora.identity.bearer import Role
 from arbora.identity.names import Path
 from arbora.v1 import access_pb2, enrollment_pb2, event_pb2, member_pb2, workload_pb2
@@ -15,7 +16,8 @@ from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Liveness
 from arbora_hub.placement.decide import Decision
-from arbora_hub.store.rows import AccessRow, AuditRow, EventRow, JoinTokenRow
+from arbora_hub.placement.rows import PART_MARK
+from arbora_hub.store.rows import AccessRow, AuditRow, EventRow, JoinTokenRow, TaintRow
 from arbora_hub.workloads.record import WorkloadRecord
 
 KIND_TO_WIRE = {"agent": enrollment_pb2.CHILD_KIND_AGENT, "hub": enrollment_pb2.CHILD_KIND_HUB}
@@ -43,6 +45,13 @@ def timestamp(seconds: float) -> Timestamp:
     return message
 
 
+def taint(row: TaintRow) -> member_pb2.Taint:
+    """One taint."""
+    return member_pb2.Taint(
+        key=row.key, value=row.value, effect=EFFECT_TO_WIRE[row.effect], added=timestamp(row.added)
+    )
+
+
 def member(child: Child, inventory: Inventory, *, now: float, wall: float, workloads: int) -> member_pb2.Member:
     """now: loop time; wall: seconds since the epoch; workloads: how many have a part on the child."""
     row = child.row
@@ -51,14 +60,9 @@ def member(child: Child, inventory: Inventory, *, now: float, wall: float, workl
         kind=KIND_TO_WIRE[row.kind],
         liveness=LIVENESS_TO_WIRE[child.liveness],
         labels=row.labels,
-        taints=[
-            member_pb2.Taint(
-                key=one.key, value=one.value, effect=EFFECT_TO_WIRE[one.effect], added=timestamp(one.added)
-            )
-            for one in row.taints
-        ],
+        taints=[taint(one) for one in row.taints],
         cordoned=row.cordoned,
-        sketches=child.sketches.values(),
+        sketches=[one for one in child.sketches.values() if one.gpu_class.vendor != NO_GPUS.vendor],
         stale=child.connected_at is None or not child.fresh or child.restored,
         session_epoch=row.session_epoch,
         version=row.version,
@@ -77,7 +81,7 @@ def member(child: Child, inventory: Inventory, *, now: float, wall: float, workl
 
 
 def workload(record: WorkloadRecord, inventory: Inventory, *, manifests: bool) -> workload_pb2.Workload:
-    """manifests: whether to include them."""
+    """manifests: whether to include them, and the parts below child hubs."""
     row = record.row
     view = workload_pb2.Workload(
         uid=row.uid,
@@ -94,6 +98,7 @@ def workload(record: WorkloadRecord, inventory: Inventory, *, manifests: bool) -
         created=timestamp(row.created),
         deleting=row.deleting,
         pending=record.pending,
+        from_parent=row.from_parent,
     )
     for name, part in sorted(record.bound.items()):
         child = inventory.find(name)
@@ -106,6 +111,22 @@ def workload(record: WorkloadRecord, inventory: Inventory, *, manifests: bool) -
         )
         if part.status is not None:
             assignment.status.CopyFrom(status_to_wire(part.status))
+            assignment.status.ClearField("placed")
+        placed = part.status.placed if part.status is not None and manifests else None
+        for below in placed.parts if placed is not None else ():
+            view.assignments.add(
+                path=f"{inventory.own_path.child(name)}/{below.path}",
+                generation=below.generation,
+                stale=below.stale or assignment.stale,
+                withdrawn=below.withdrawn,
+                replicas=below.replicas,
+                status=workload_pb2.AssignmentStatus(
+                    uid=row.uid,
+                    generation=below.generation,
+                    state=STATE_TO_WIRE[below.state],
+                    message=below.message,
+                ),
+            )
     return view
 
 
@@ -123,7 +144,7 @@ def explanation(decision: Decision, assumptions: Sequence[str], own_path: Path) 
     )
     for one in told.scored:
         view.scored.add(
-            path=str(own_path.child(one.child)),
+            path=place_path(own_path, one.child),
             replicas=one.replicas,
             room=min(one.room, 2**32 - 1),
             total=one.total,
@@ -134,9 +155,15 @@ def explanation(decision: Decision, assumptions: Sequence[str], own_path: Path) 
         )
     for no in told.rejected:
         view.rejected.add(
-            path=str(own_path.child(no.child)), filter=no.filter, code=no.code, sentence=no.sentence
+            path=place_path(own_path, no.child), filter=no.filter, code=no.code, sentence=no.sentence
         )
     return view
+
+
+def place_path(own_path: Path, place: str) -> str:
+    """A place as a path; of a child hub, with the labels that set the place apart."""
+    child, mark, rest = place.partition(PART_MARK)
+    return f"{own_path.child(child)}{mark}{rest}"
 
 
 def event(row: EventRow) -> event_pb2.Event:

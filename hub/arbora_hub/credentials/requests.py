@@ -16,6 +16,7 @@ from arbora.errors import DeadlineExceeded, Exhausted, PermissionDenied, Unavail
 from arbora.v1 import credential_pb2 as pb
 from arbora_hub.inventory.child import Child
 from arbora_hub.sessions.registry import Sessions
+from arbora_hub.tree import patience
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class TokenRequests:
     async def ask(
         self, child: Child, request: pb.TokenRequest, seconds: float = ANSWER_SECONDS
     ) -> pb.SealedToken:
-        """Send `request` (its id is set here) and wait at most `seconds`.
+        """Send `request` (its id is set here) and wait at most `seconds`, or less if the caller waits less.
 
         Raises Unavailable, DeadlineExceeded, PermissionDenied (the member's allow-list), Exhausted.
         """
@@ -47,7 +48,9 @@ class TokenRequests:
             raise Exhausted(f"{PENDING_LIMIT} token requests wait for their answers", retry_after=1.0)
         request.id = secrets.token_hex(8)
         key = f"token-request/{request.id}"
-        answer: asyncio.Future[pb.TokenAnswer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        seconds = patience.seconds_left(seconds, patience.until.get(), loop.time())
+        answer: asyncio.Future[pb.TokenAnswer] = loop.create_future()
         self._waiting[request.id] = (child, answer)
         try:
             self._sessions.put(child, key, request.SerializeToString(), volatile=True)
@@ -55,7 +58,7 @@ class TokenRequests:
                 result = await answer
         except TimeoutError as error:
             raise DeadlineExceeded(
-                f"{child.name} did not answer the token request within {seconds:g} s", hint="Try again."
+                f"{child.name} did not answer the token request within {seconds:.1f} s", hint="Try again."
             ) from error
         finally:
             del self._waiting[request.id]

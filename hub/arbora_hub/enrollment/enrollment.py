@@ -6,7 +6,7 @@ has either let the child in or not. The identity always comes from the token or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 MAX_TEXT = 128
 """Longest cluster UID or version that a child may send."""
+_WHAT = {Kind.AGENT: "cluster", Kind.HUB: "hub"}
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,18 @@ class Issued:
 class Enrollment:
     """Lets children in."""
 
-    def __init__(self, store: Store, authority: HubAuthority, inventory: Inventory) -> None:
+    def __init__(
+        self,
+        store: Store,
+        authority: HubAuthority,
+        inventory: Inventory,
+        ancestors: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        """ancestors: ids of the hubs above this one."""
         self._store = store
         self._authority = authority
         self._inventory = inventory
+        self._ancestors = ancestors
         self._attempts = Attempts()
 
     async def enroll(
@@ -70,6 +79,11 @@ class Enrollment:
         for field, text in (("cluster_uid", cluster_uid), ("version", version)):
             if len(text) > MAX_TEXT or not text.isprintable():
                 raise InvalidInput("is too long or not printable", field=field)
+        if kind is Kind.HUB and cluster_uid in (self._authority.hub_id, *self._ancestors()):
+            raise Conflict(
+                "this hub is below the one that wants to join: the link would close a circle",
+                hint="Choose another parent.",
+            )
         hashed = key_hash(public_key)
         leaf_box: list[Issued] = []
 
@@ -225,19 +239,20 @@ def _check_cluster(
     existing: ChildRow | None, same_cluster: ChildRow | None, name: str, kind: Kind, cluster_uid: str
 ) -> None:
     """One cluster, one name. Raises Conflict."""
-    if kind is Kind.AGENT and not cluster_uid:
-        raise InvalidInput("an agent must say which cluster it is in", field="cluster_uid")
+    if not cluster_uid:
+        what = "an agent must say which cluster it is in" if kind is Kind.AGENT else "a hub must say its id"
+        raise InvalidInput(what, field="cluster_uid")
     if existing is not None and existing.state == "active":
         if existing.kind != kind.value:
             raise Conflict(f"{name} is a member of the kind {existing.kind}", hint="Choose another name.")
         if existing.cluster_uid != cluster_uid:
             raise Conflict(
-                f"the name {name} belongs to another cluster ({existing.cluster_uid})",
+                f"the name {name} belongs to another {_WHAT[kind]} ({existing.cluster_uid})",
                 hint=f"Choose another name, or evict the old one first: arbora members evict {name}",
             )
     if cluster_uid and same_cluster is not None and same_cluster.state == "active" and same_cluster.name != name:
         raise Conflict(
-            f"this cluster is a member already, as {same_cluster.name}",
+            f"this {_WHAT[kind]} is a member already, as {same_cluster.name}",
             hint=f"Join as {same_cluster.name}, or evict it first: arbora members evict {same_cluster.name}",
         )
 

@@ -25,10 +25,14 @@ class Child:
     status: member_pb2.ClusterStatus | None = None
     sketches: dict[str, member_pb2.Sketch] = field(default_factory=dict)
     """By record key."""
+    lines: dict[str, member_pb2.MemberLine] = field(default_factory=dict)
+    """Of a hub: one for each member below it, by path relative to it. Only in memory."""
     restored: bool = False
     """The sketches were loaded from the store; the first one that comes in takes the place of all of them."""
     fresh: bool = False
     """What it reported is from a session of this process; else it was loaded from the store."""
+    moved: bool = False
+    """A hub that said that it went to another parent: lost at once, without waiting for its lease."""
     unsaved: bool = False
     """What it reported has changed since it was last saved."""
 
@@ -36,3 +40,10 @@ class Child:
     def name(self) -> str:
         """Its name at this hub."""
         return self.row.name
+
+    @property
+    def subtree(self) -> member_pb2.SubtreeStatus | None:
+        """What a hub last said of everything below it; None: nothing, or it is an agent."""
+        if self.row.kind != "hub" or self.status is None or not self.status.HasField("subtree"):
+            return None
+        return self.status.subtree

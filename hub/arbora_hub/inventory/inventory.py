@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import structlog
 from google.protobuf.message import DecodeError
 
-from arbora.errors import NotFound, StorageFailed
+from arbora.errors import InvalidInput, NotFound, StorageFailed
 from arbora.identity.names import Path
 from arbora.mirror.exchange import Exchange
 from arbora.v1 import member_pb2
 from arbora_hub.changes import Changes
 from arbora_hub.inventory.child import Child
+from arbora_hub.inventory.lines import take_line
 from arbora_hub.inventory.liveness import Liveness, Terms, judge
 from arbora_hub.journal import NORMAL, WARNING, Journal
 from arbora_hub.store.port import ReadTx, Store, WriteTx
@@ -50,9 +51,12 @@ class Inventory:
         self._started = asyncio.get_running_loop().time()
         self._on_change: list[Callable[[Child], None]] = []
         self._on_capacity: list[Callable[[Child], None]] = []
+        self._on_report: list[Callable[[Child, str], None]] = []
         self.changes = Changes()
         """Names of members that changed in a way that clients can see."""
         self.own_path = Path()
+        self.inherited: Mapping[str, str] = {}
+        """Labels that the hub above gave this one; every child has them too, beneath its own."""
 
     async def load(self) -> None:
         """Read every active child from the store."""
@@ -99,6 +103,15 @@ class Inventory:
         """Where the child stands."""
         return self.own_path.child(child.name)
 
+    def stand_at(self, path: Path) -> bool:
+        """This hub has another path, and so have all children; whether that is so."""
+        if path == self.own_path:
+            return False
+        self.own_path = path
+        for name in self._children:
+            self.changes.notify(name)
+        return True
+
     def active(self, child: Child) -> bool:
         """Whether the child is still a member."""
         return self._children.get(child.name) is child
@@ -110,6 +123,17 @@ class Inventory:
     def on_capacity(self, callback: Callable[[Child], None]) -> None:
         """Call `callback` after a child reported other GPUs than before."""
         self._on_capacity.append(callback)
+
+    def inherit(self, labels: Mapping[str, str]) -> None:
+        """The hub above gave this one other labels, and so all children."""
+        if dict(labels) != dict(self.inherited):
+            self.inherited = dict(labels)
+            for child in tuple(self._children.values()):
+                self._tell(child)
+
+    def on_report(self, callback: Callable[[Child, str], None]) -> None:
+        """Call `callback` with a child and a record's key after that record came in or went away."""
+        self._on_report.append(callback)
 
     # durable changes
 
@@ -173,18 +197,28 @@ class Inventory:
     def connected(self, child: Child) -> None:
         """A session begins."""
         child.heard = child.connected_at = asyncio.get_running_loop().time()
+        child.moved = False
         self._judge(child, child.heard)
 
-    def disconnected(self, child: Child, sentence: str) -> None:
-        """The session has ended."""
+    def disconnected(self, child: Child, sentence: str, *, moved: bool = False) -> None:
+        """The session has ended; moved: because the child, a hub, has another parent now."""
         child.connected_at = None
+        child.moved = moved
+        if moved:
+            self._journal.event(
+                NORMAL, "MemberMoved", f"member/{child.name}", f"{child.name} went to another parent."
+            )
         log.info("child disconnected", child=child.name, why=sentence)
         if self.active(child):
             self._judge(child, asyncio.get_running_loop().time())
 
     def observed(self, child: Child, key: str, value: bytes | None) -> None:
-        """A record `status` or `sketch/...` came in."""
+        """A record `status`, `sketch/...` or, from a hub, `member/<path>` came in."""
         try:
+            if key.startswith("member/"):
+                take_line(child, key, value)
+                self._reported(child, key)
+                return
             if key == "status" and value is not None:
                 child.status = member_pb2.ClusterStatus.FromString(value)
             elif key.startswith("sketch/"):
@@ -196,12 +230,13 @@ class Inventory:
                     child.sketches.pop(key, None)
                 else:
                     child.sketches[key] = sketch
-        except DecodeError:
+        except (DecodeError, InvalidInput) as error:
+            why = f" ({error})" if isinstance(error, InvalidInput) else ""
             self._journal.event(
                 WARNING,
                 "InvalidRecord",
                 f"member/{child.name}",
-                f"The record {key[:80]!r} can't be read; it is left out.",
+                f"The record {key[:80]!r} can't be read{why}; it is left out.",
             )
             return
         child.fresh = True
@@ -210,6 +245,11 @@ class Inventory:
         if key.startswith("sketch/"):
             for callback in self._on_capacity:
                 callback(child)
+        self._reported(child, key)
+
+    def _reported(self, child: Child, key: str) -> None:
+        for callback in self._on_report:
+            callback(child, key)
 
     async def run(self) -> None:
         """Judge liveness and save what was reported, until cancelled."""
@@ -248,13 +288,17 @@ class Inventory:
             self._judge(child, now)
 
     def _judge(self, child: Child, now: float) -> None:
-        liveness = judge(
-            connected=child.connected_at is not None,
-            heard=child.heard,
-            ever_connected=child.row.session_epoch > 0,
-            now=now,
-            started=self._started,
-            terms=self._terms,
+        liveness = (
+            Liveness.LOST
+            if child.moved
+            else judge(
+                connected=child.connected_at is not None,
+                heard=child.heard,
+                ever_connected=child.row.session_epoch > 0,
+                now=now,
+                started=self._started,
+                terms=self._terms,
+            )
         )
         if liveness is child.liveness:
             return

@@ -57,7 +57,8 @@ def room(snapshot: Snapshot, request: Request, reservations: Reservations) -> Ro
         pods = _whole(snapshot, demand, reservations)
         bare = _whole(snapshot, demand, _NOTHING) if len(reservations) else pods
     else:
-        bare = _bare_pods(snapshot, groups[0], one_member=False)
+        # a copy of all goes to one member, wherever a hub finds it
+        bare = _bare_pods(snapshot, groups[0], one_member=request.policy.mode == "duplicate")
         pods = _less_reserved(snapshot, groups[0], bare, reservations)
     if request.quota:
         pods = np.minimum(pods, _quota(snapshot, request))
@@ -222,9 +223,8 @@ def _quota(snapshot: Snapshot, request: Request) -> Ints:
         return allowed
     per_pod = demand.merged[0].gpus_per_pod
     for child, devices in request.quota.items():
-        slot = snapshot.slot(child)
-        if slot is not None:
-            whole = demand.replicas if devices >= demand.gpus else 0
+        whole = demand.replicas if devices >= demand.gpus else 0
+        for slot in snapshot.slots_of(child):
             allowed[slot] = whole if demand.whole else max(0, devices) // per_pod
     return allowed
 

@@ -23,8 +23,10 @@ from arbora_hub.placement.policy import Request, StaticWeight
 from arbora_hub.placement.ranking import ordered, rated
 from arbora_hub.placement.registry import FILTERS
 from arbora_hub.placement.reservations import Reservations
+from arbora_hub.placement.rows import PART_MARK
 from arbora_hub.placement.snapshot import Snapshot
 from arbora_hub.placement.steady import planned
+from arbora_hub.placement.subtrees import additions, capped, copies, shares, standing
 from arbora_hub.placement.words import HELPS, WORDS
 from arbora_hub.placement.world import World
 
@@ -40,7 +42,7 @@ class Decision:
     assignments: tuple[tuple[str, int], ...]
     """(child, replicas), by name: all that it is to run there, not only what is new."""
     added: tuple[tuple[str, int], ...]
-    """(child, replicas) beyond what it had: what has to be reserved."""
+    """(place, replicas) beyond what it had: what has to be reserved."""
     pending: int
     """Replicas without a place."""
     reasons: tuple[str, ...]
@@ -48,6 +50,8 @@ class Decision:
     explanation: Explanation
     wake: str
     """What change would help, as a sentence; empty if nothing is pending."""
+    copies: tuple[tuple[str, int], ...] = ()
+    """(child hub, members) where every chosen member runs all of it and their number is limited."""
 
     @property
     def sentence(self) -> str:
@@ -75,12 +79,14 @@ def decide(
     world = World(request, snapshot, previous, reservations, now)
     review = reviewed(world, FILTERS)
     ranking = rated(world)
-    stays = review.stays & world.present
+    held, stays = standing(world, review.stays)
+    room, held, stays = capped(world, np.where(review.new, world.room.pods, 0), held, stays)
     order = ordered(world, ranking, np.flatnonzero(review.new | stays))
-    held = np.zeros_like(world.held) if request.rebalance else np.where(stays, world.held, 0)
+    if request.rebalance:
+        held = np.zeros_like(held)
     among = Candidates(
         slots=order,
-        room=np.where(review.new, world.room.pods, 0)[order],
+        room=room[order],
         held=held[order],
         present=stays[order],
         ties=world.ties[order],
@@ -93,22 +99,24 @@ def decide(
     plan = _over_groups(world, among)
     replicas = np.zeros(snapshot.slots, dtype=np.int64)
     replicas[plan.slots] = plan.replicas
-    assignments = sorted(
-        (snapshot.place(slot).name, count)
-        for slot, count in zip(plan.slots.tolist(), plan.replicas.tolist(), strict=True)
-    )
-    added = tuple(
-        (child, count - previous.get(child, 0)) for child, count in assignments if count > previous.get(child, 0)
-    )
+    given = {
+        snapshot.place(slot).name: count
+        for slot, count in sorted(zip(plan.slots.tolist(), plan.replicas.tolist(), strict=True))
+    }
+    several = copies(world, given)
+    if several:
+        more = sum(count for _, count in several) - sum(PART_MARK in place for place in given)
+        plan = replace(plan, pending=max(0, plan.pending - more * request.demand.replicas))
     explanation = explained(world, review, ranking, order, replicas, top)
     return Decision(
         request.uid,
-        tuple(assignments),
-        added,
+        shares(request, given),
+        additions(world, given),
         plan.pending,
         _why(world, review, plan, explanation),
         explanation,
         _wake(request, plan, explanation) if plan.pending else "",
+        several,
     )
 
 
@@ -170,9 +178,12 @@ def _overflowing(world: World, tiers: list[Candidates]) -> Plan:
         request.policy.division is None or request.policy.division.partial
     )
     if (plan.pending and not partial) or len(plan.slots) < request.policy.minimum:
-        kept = np.flatnonzero(world.held)
-        missing = request.demand.replicas - int(world.held.sum())
-        return Plan(kept, world.held[kept], missing, ("all groups together can't take all of it",))
+        everything = tiers[0]
+        for tier in tiers[1:]:
+            everything = everything.and_then(tier)
+        kept = everything.only(everything.held > 0)  # what nothing drives out
+        missing = request.demand.replicas - int(kept.held.sum())
+        return Plan(kept.slots, kept.held, missing, ("all groups together can't take all of it",))
     return plan
 
 
@@ -230,10 +241,11 @@ def _why(world: World, review: Review, plan: Plan, explanation: Explanation) -> 
     reasons = list(plan.faults)
     given = set(plan.slots.tolist())
     for child in world.request.policy.members:
-        slot = world.snapshot.slot(child)
-        if slot is None:
+        slots = world.snapshot.slots_of(child)
+        if not slots:
             reasons.append(f"{child} is not a member of this hub")
-        elif slot not in given and not review.new[slot]:
+        elif not given.intersection(slots) and not review.new[list(slots)].any():
+            slot = slots[0]
             one, verdicts = next(each for each in review.verdicts if each[1][slot] > 0)
             reasons.append(f"{child} {one.sentence(world, slot, one.codes[int(verdicts[slot]) - 1])}")
     if plan.pending and not plan.faults:

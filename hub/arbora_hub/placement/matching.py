@@ -68,8 +68,7 @@ def listed(snapshot: Snapshot, names: Iterable[str]) -> Bools:
     """Per slot, whether the child is named."""
     mask = np.zeros(snapshot.slots, dtype=np.bool_)
     for name in names:
-        slot = snapshot.slot(name)
-        if slot is not None:
+        for slot in snapshot.slots_of(name):
             mask[slot] = True
     return mask
 

@@ -129,6 +129,8 @@ class Request:
     """Divide afresh instead of keeping what is placed."""
     excluded: Mapping[str, str] = field(default_factory=dict)
     """Child -> why it takes nothing of this workload now, as the end of a sentence."""
+    caps: Mapping[str, int] = field(default_factory=dict)
+    """Child hub -> the most replicas that it can place, as it said when it was given more."""
     quota: Mapping[str, int] = field(default_factory=dict)
     """Child -> devices that this workload's queue may still take there; absent: no limit."""
     hours: float = 1.0

@@ -20,6 +20,7 @@ import numpy as np
 
 from arbora_hub.placement.arrays import Ints
 from arbora_hub.placement.demand import Demand, GpuWish
+from arbora_hub.placement.rows import child_of
 from arbora_hub.placement.snapshot import Snapshot
 
 TTL = 60.0
@@ -45,9 +46,14 @@ class Reservation:
     """What a child was given for a workload."""
 
     uid: str
-    child: str
+    place: str
     parts: tuple[Held, ...]
     expires: float
+
+    @property
+    def child(self) -> str:
+        """Whose place it is."""
+        return child_of(self.place)
 
 
 class Reservations:
@@ -73,12 +79,12 @@ class Reservations:
     def hold(
         self, uid: str, demand: Demand, added: Iterable[tuple[str, int]], now: float, ttl: float = TTL
     ) -> None:
-        """Reserve what a decision added. A workload may be held several times at a child; all count."""
-        for child, replicas in added:
-            parts = held_parts(demand, replicas)
+        """Reserve what a decision added at places. A workload may be held several times; all count."""
+        for place, replicas in added:
+            parts, child = held_parts(demand, replicas), child_of(place)
             if not parts:
                 continue
-            one = Reservation(uid, child, parts, now + ttl)
+            one = Reservation(uid, place, parts, now + ttl)
             self._by_key.setdefault((uid, child), []).append(one)
             self._by_uid.setdefault(uid, set()).add(child)
             self._by_child.setdefault(child, set()).add(uid)
@@ -88,7 +94,8 @@ class Reservations:
     def take_back(self, uid: str, demand: Demand, added: Iterable[tuple[str, int]]) -> tuple[str, ...]:
         """Undo the last `hold` of a workload, which was given the same; the children that got room."""
         freed = []
-        for child, replicas in added:
+        for place, replicas in reversed(tuple(added)):
+            child = child_of(place)
             parts, held = held_parts(demand, replicas), self._by_key.get((uid, child), [])
             if not held or held[-1].parts != parts:
                 continue  # it has run out meanwhile
@@ -97,7 +104,7 @@ class Reservations:
                 del self._by_key[uid, child]
                 self._forget(uid, child)
             freed.append(child)
-        return tuple(freed)
+        return tuple(reversed(freed))
 
     def clear(self, uid: str, child: str) -> bool:
         """The child's report carries the workload, or it was withdrawn. Whether anything was held."""
@@ -146,11 +153,14 @@ class Reservations:
         """When to call `expire` next, on its clock; infinite if nothing is held. What was cleared may count."""
         return self._ends[0][0] if self._ends else math.inf
 
-    def only(self, child: str) -> Reservations:
-        """A copy with what is held at one child, for looking at that child alone."""
-        copy = Reservations()
+    def only(self, place: str) -> Reservations:
+        """A copy with what is held at one place, for looking at that place alone."""
+        copy, child = Reservations(), child_of(place)
         for uid in self._by_child.get(child, ()):
-            held = copy._by_key[uid, child] = list(self._by_key[uid, child])
+            held = [one for one in self._by_key[uid, child] if one.place == place]
+            if not held:
+                continue
+            copy._by_key[uid, child] = held
             copy._by_uid[uid] = {child}
             copy._by_child.setdefault(child, set()).add(uid)
             copy._count_held += len(held)
@@ -182,12 +192,14 @@ class Reservations:
             self._views.clear()
             self._seen = (snapshot, snapshot.layout)
             self._slot_of = {place.name: snapshot.slot(place.name) or 0 for place in snapshot}
+            for place in snapshot:  # where a hub's place is gone, any other of that hub has to answer for it
+                self._slot_of.setdefault(child_of(place.name), self._slot_of[place.name])
         view = self._views.pop(key, None)
         if view is None:
             view = np.zeros(snapshot.slots, dtype=np.int64)
             for held in self._by_key.values():
                 for one in held:
-                    slot = self._slot_of.get(one.child)
+                    slot = self._slot_of.get(one.place, self._slot_of.get(one.child))
                     if slot is not None:
                         view[slot] += _cost(one, key)
         self._views[key] = view
@@ -201,7 +213,7 @@ class Reservations:
         self.ended += sign < 0
         if not self._views:
             return
-        slot = self._slot_of.get(one.child)
+        slot = self._slot_of.get(one.place, self._slot_of.get(one.child))
         if slot is not None:
             for key, view in self._views.items():
                 view[slot] += sign * _cost(one, key)

@@ -1,5 +1,8 @@
 """What placement knows of one child: itself (`Place`) and its capacity by GPU class (`Row`). Plain data.
 
+A member is one place. A child hub is one place for each set of labels and taints that members below it have, as
+a selector may mean some of them and not others; what they are given is added up for the hub again.
+
 The caller makes these from what a child reported; None means that it is not known, which is never the same as 0.
 """
 
@@ -32,11 +35,21 @@ class Taint:
         return f"{self.key}{'=' + self.value if self.value else ''}:{self.effect}"
 
 
+PART_MARK = "#"
+"""Between a child hub's name and what sets one of its places apart; no name has it."""
+
+
+def child_of(place: str) -> str:
+    """The child that a place belongs to."""
+    return place.partition(PART_MARK)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A child of this hub, member or hub."""
+    """A member, or equal members below a child hub."""
 
     name: str
+    """The child's name; of a hub's places followed by PART_MARK and what sets it apart."""
     labels: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
     taints: tuple[Taint, ...] = ()
@@ -57,6 +70,11 @@ class Place:
     rtt_ms: float | None = None
     egress_price: float | None = None
     """Per GiB."""
+
+    @property
+    def child(self) -> str:
+        """Whose place it is."""
+        return child_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from arbora.capacity.sketch import BEST_SIZES
 from arbora_hub.placement.arrays import Bools, Floats, Hashes, Ints, grown
 from arbora_hub.placement.blocks import fits, in_pieces
 from arbora_hub.placement.demand import GpuWish
-from arbora_hub.placement.rows import Place, Row
+from arbora_hub.placement.rows import Place, Row, child_of
 
 MAX_COLUMNS = 128
 """Columns kept for labels, expressions and the like; the least used go first."""
@@ -78,6 +78,8 @@ class Snapshot:
         self._rows: list[tuple[Row, ...]] = []
         self._blocks: list[tuple[int, int]] = []
         self._slots: dict[str, int] = {}
+        self._parts: dict[str, dict[str, None]] = {}
+        """Child -> names of its places."""
         self._spare: list[int] = []
         self._used_rows = 0
         self._live_rows = 0
@@ -118,6 +120,10 @@ class Snapshot:
         slot = self._slots.pop(name, None)
         if slot is None:
             return
+        parts = self._parts[child_of(name)]
+        del parts[name]
+        if not parts:
+            del self._parts[child_of(name)]
         self.version += 1
         self.layout += 1
         self._clear_rows(slot)
@@ -141,6 +147,22 @@ class Snapshot:
     def slot(self, name: str) -> int | None:
         """Where a child stands in the columns."""
         return self._slots.get(name)
+
+    def places_of(self, child: str) -> tuple[str, ...]:
+        """Names of a child's places; empty if it is not known."""
+        return tuple(self._parts.get(child, ()))
+
+    def slots_of(self, child: str) -> tuple[int, ...]:
+        """Where a child stands in the columns: one slot, of a hub maybe several; the widest first."""
+        names = self._parts.get(child, ())
+        if len(names) < 2:
+            return tuple(self._slots[name] for name in names)
+        devices = {name: sum(row.sketch.total for row in self._rows[self._slots[name]]) for name in names}
+        return tuple(self._slots[name] for name in sorted(names, key=lambda name: (-devices[name], name)))
+
+    def members(self, slot: int) -> int:
+        """How many members a slot stands for, at least."""
+        return max((row.sketch.members for row in self._rows[slot]), default=1) or 1
 
     def place(self, slot: int) -> Place:
         """The child at a slot. Raises LookupError for an empty one."""
@@ -258,6 +280,7 @@ class Snapshot:
             self._blocks.append((0, 0))
             self._changed = grown(self._changed, slot + 1)
         self._slots[name] = slot
+        self._parts.setdefault(child_of(name), {})[name] = None
         return slot
 
     def _clear_rows(self, slot: int) -> None:

@@ -54,11 +54,10 @@ class World:
 
     @cached_property
     def held(self) -> Ints:
-        """Replicas that each child has now."""
+        """Replicas that each child has now; all that a hub has stand at its widest place."""
         held = np.zeros(self.snapshot.slots, dtype=np.int64)
         for child, replicas in self.previous.items():
-            slot = self.snapshot.slot(child)
-            if slot is not None:
+            for slot in self.snapshot.slots_of(child)[:1]:
                 held[slot] = replicas
         return held
 
@@ -67,8 +66,7 @@ class World:
         """Children that have the workload now, were it with 0 replicas."""
         present = np.zeros(self.snapshot.slots, dtype=np.bool_)
         for child in self.previous:
-            slot = self.snapshot.slot(child)
-            if slot is not None:
+            for slot in self.snapshot.slots_of(child)[:1]:
                 present[slot] = True
         return present
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from arbora.errors import Refused
@@ -12,6 +13,11 @@ from arbora.version import PROTOCOL_VERSIONS
 from arbora_hub.store.rows import ChildRow
 
 KIND_NAMES = {pb.CHILD_KIND_AGENT: "agent", pb.CHILD_KIND_HUB: "hub"}
+_MISMATCH = {
+    "agent": "{} is cluster {}; the agent runs in {}",
+    "hub": "{} is the hub {}; this one is {}",
+}
+MAX_HUBS = 10_000
 MAX_TEXT = 256
 """Longest text of a Hello's field, in characters."""
 
@@ -31,9 +37,13 @@ def examine(
     serial: str,
     row: ChildRow | None,
     trust_domain: str,
-    hub_instance: str,
+    hub_id: str,
+    ancestors: Collection[str] = (),
 ) -> Accepted:
-    """Raises Refused with the one refusal that says how the child is to react."""
+    """Raises Refused with the one refusal that says how the child is to react.
+
+    hub_id: this hub's. ancestors: those of the hubs above it.
+    """
     if identity.trust_domain != trust_domain:
         raise Refused(pb.REFUSAL_MUST_REJOIN, f"the certificate is of the trust domain {identity.trust_domain}")
     if row is None or row.kind != identity.kind.value:
@@ -57,19 +67,21 @@ def examine(
         hello.version,
         hello.cluster_uid,
         *hello.capabilities[:64],
-        *hello.hub_instances[:64],
+        *hello.hub_instances,
     )
+    if len(hello.hub_instances) > MAX_HUBS:
+        raise Refused(pb.REFUSAL_PROTOCOL, f"Hello names more than {MAX_HUBS} hubs below the child")
     if not hello.instance_id or any(len(text) > MAX_TEXT for text in texts):
         raise Refused(pb.REFUSAL_PROTOCOL, "Hello lacks an instance id or holds a text that is too long")
     if KIND_NAMES.get(hello.kind) != row.kind:
         raise Refused(
             pb.REFUSAL_PROTOCOL, f"{identity.name} is enrolled as {row.kind} and says it is something else"
         )
-    if hub_instance in hello.hub_instances:
-        raise Refused(pb.REFUSAL_LOOP, f"{identity.name} is above this hub: the link would close a circle")
     if row.cluster_uid and hello.cluster_uid != row.cluster_uid:
         raise Refused(
             pb.REFUSAL_CLUSTER_MISMATCH,
-            f"{identity.name} is cluster {row.cluster_uid}; the agent runs in {hello.cluster_uid or 'none'}",
+            _MISMATCH[row.kind].format(identity.name, row.cluster_uid, hello.cluster_uid or "none"),
         )
+    if row.kind == "hub" and not {hub_id, *ancestors}.isdisjoint((row.cluster_uid, *hello.hub_instances)):
+        raise Refused(pb.REFUSAL_LOOP, f"{identity.name} is above this hub: the link would close a circle")
     return Accepted(promote=serial == row.serial_new, protocol=protocol)

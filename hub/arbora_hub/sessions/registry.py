@@ -47,13 +47,15 @@ class Sessions:
         authority: HubAuthority,
         journal: Journal,
         instance: str,
+        ancestors: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        """instance: random id of this hub's process."""
+        """instance: random id of this hub's process. ancestors: ids of the hubs above this one, parent first."""
         self._settings = settings
         self._inventory = inventory
         self._authority = authority
         self._journal = journal
         self._instance = instance
+        self._ancestors = ancestors
         self._sessions: dict[str, Session] = {}
         self._observers: dict[str, Observer] = {}
         self._unknown: set[tuple[str, str]] = set()
@@ -98,7 +100,8 @@ class Sessions:
             peer.serial,
             self._inventory.row_of(name),
             self._authority.trust_domain,
-            self._instance,
+            self._authority.hub_id,
+            self._ancestors(),
         )
         cursors = _cursors(hello)
         child = self._inventory.find(name)
@@ -130,7 +133,7 @@ class Sessions:
                 if not self._sessions:
                     self._empty.set()
                 exchange.cut()
-                self._inventory.disconnected(child, sentence)
+                self._inventory.disconnected(child, sentence, moved=session.moved)
             log.info("session ended", child=name, epoch=epoch, why=sentence)
 
     def _refuse_if_full(self, name: str) -> None:
@@ -185,6 +188,7 @@ class Sessions:
             protocol=protocol,
             cursors=[wire.cursor_to_wire(lane, cursor) for lane, cursor in child.exchange.cursors()],
             trust_bundle=self._authority.bundle_der(),
+            ancestors=(self._authority.hub_id, *self._ancestors()),
         )
 
     def _applied(self, child: Child, applied: Applied) -> None:

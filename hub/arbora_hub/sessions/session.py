@@ -41,6 +41,7 @@ class Session:
         "child",
         "epoch",
         "instance_id",
+        "moved",
         "peer",
         "said_goodbye",
     )
@@ -62,6 +63,8 @@ class Session:
         self.instance_id = instance_id
         self.said_goodbye = False
         """The child ended the session on purpose."""
+        self.moved = False
+        """And it said that it went to another parent."""
         self._context = context
         self._applied = applied
         self._beat_after = 1.5 * heartbeat_interval
@@ -168,6 +171,7 @@ class Session:
             return True
         if kind == "goodbye":
             self.said_goodbye = True
+            self.moved = self.child.row.kind == "hub" and message.goodbye.message == frames.MOVED
         elif kind == "hello":
             raise InvalidInput("a second Hello", field="frame")
         return bool(message.acks)

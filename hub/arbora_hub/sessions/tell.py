@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from google.protobuf.message import DecodeError
 
 from arbora.v1 import event_pb2, session_pb2
@@ -15,18 +17,33 @@ from arbora_hub.sessions.registry import Sessions
 class SettingsTeller:
     """Keeps `settings` current in every child's desired map."""
 
-    def __init__(self, inventory: Inventory, sessions: Sessions, authority: HubAuthority) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        sessions: Sessions,
+        authority: HubAuthority,
+        ancestors: Callable[[], tuple[str, ...]] = tuple,
+        inherited: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """ancestors: ids of the hubs above this one. inherited: the labels that this hub has from them."""
         self._inventory = inventory
         self._sessions = sessions
         self._authority = authority
+        self._ancestors = ancestors
+        self._inherited = inherited
 
     def tell(self, child: Child) -> None:
         """A child joined, or its labels changed."""
-        message = session_pb2.Settings(trust_bundle=self._authority.bundle_der(), labels=child.row.labels)
+        message = session_pb2.Settings(
+            trust_bundle=self._authority.bundle_der(),
+            labels={**self._inherited(), **child.row.labels},
+            path=str(self._inventory.path_of(child)),
+            ancestors=(self._authority.hub_id, *self._ancestors()),
+        )
         self._sessions.put(child, "settings", message.SerializeToString(deterministic=True))
 
     def tell_all(self) -> None:
-        """The trust bundle changed."""
+        """The trust bundle changed, or this hub's own place in the tree."""
         for child in self._inventory:
             self.tell(child)
 

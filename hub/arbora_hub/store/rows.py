@@ -103,6 +103,15 @@ class WorkloadRow:
     """As given."""
     created: float
     deleting: bool = False
+    from_parent: bool = False
+    """It was assigned by the hub above, which alone changes it."""
+    budget: bytes = b""
+    """Of such a one: how much of it, as arbora.v1.Budget, serialized."""
+
+    @property
+    def title(self) -> str:
+        """The name that its author gave it. From a parent several may have the same."""
+        return self.name.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,8 @@ class AssignmentRow:
     """What the child last reported, serialized; saved lazily, by `save_statuses` only."""
     replicas: int = 1
     """Units of the workload that it is to run, where they are divided."""
+    copies: int = 0
+    """Of a child hub that runs all of it in several members: in how many at most; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

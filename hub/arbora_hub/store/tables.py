@@ -92,6 +92,8 @@ workloads = sa.Table(
     sa.Column("manifests", sa.LargeBinary, nullable=False),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("deleting", sa.Boolean, nullable=False),
+    sa.Column("from_parent", sa.Boolean, nullable=False),
+    sa.Column("budget", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("name", name="workloads_name"),
 )
 
@@ -104,6 +106,7 @@ assignments = sa.Table(
     sa.Column("withdrawn", sa.Boolean, nullable=False),
     sa.Column("status", sa.LargeBinary, nullable=False),
     sa.Column("replicas", sa.BigInteger, nullable=False),
+    sa.Column("copies", sa.BigInteger, nullable=False),
     sa.Index("assignments_by_child", "child"),
 )
 

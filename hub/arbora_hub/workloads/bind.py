@@ -26,15 +26,24 @@ class Part:
     generation: int
     replicas: int = 1
     withdrawn: bool = False
+    copies: int = 0
 
 
-def bind(chosen: Mapping[str, int], generation: int, bound: Mapping[str, Part], *, deleting: bool) -> Binding:
+def bind(
+    chosen: Mapping[str, int],
+    generation: int,
+    bound: Mapping[str, Part],
+    *,
+    deleting: bool,
+    copies: Mapping[str, int] | None = None,
+) -> Binding:
     """Decide.
 
-    chosen: child -> units that it is to run. A part that is being withdrawn from a child that is chosen again is
-    assigned again.
+    chosen: child -> units that it is to run. copies: child hub -> members that are to run all of it. A part that
+    is being withdrawn from a child that is chosen again is assigned again.
     """
     wanted = {} if deleting else chosen
-    assign = tuple(sorted(name for name, count in wanted.items() if bound.get(name) != Part(generation, count)))
+    parts = {name: Part(generation, count, copies=(copies or {}).get(name, 0)) for name, count in wanted.items()}
+    assign = tuple(sorted(name for name, part in parts.items() if bound.get(name) != part))
     withdraw = tuple(sorted(name for name, part in bound.items() if name not in wanted and not part.withdrawn))
     return Binding(assign, withdraw)

@@ -11,41 +11,52 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
 from arbora.capacity.gpus import GpuClass
-from arbora.errors import Conflict, InvalidInput, NotFound, StorageFailed
+from arbora.errors import Conflict, StorageFailed
 from arbora.manifests.difference import text_difference
-from arbora.manifests.overrides import MemberFacts
 from arbora.v1 import workload_pb2 as pb
-from arbora.workloads import wire
-from arbora_hub.changes import Changes
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
-from arbora_hub.journal import NORMAL, WARNING, Journal
+from arbora_hub.journal import NORMAL, Journal
 from arbora_hub.placement.decide import Decision
 from arbora_hub.sessions.registry import Sessions
-from arbora_hub.store.port import ReadTx, Store, WriteTx
-from arbora_hub.store.rows import AssignmentRow, WorkloadRow
+from arbora_hub.store.port import Store, WriteTx
+from arbora_hub.store.rows import WorkloadRow
 from arbora_hub.store.together import Together
+from arbora_hub.workloads.book import Book
+from arbora_hub.workloads.caps import Caps
+from arbora_hub.workloads.dispatch import Dispatch
+from arbora_hub.workloads.gangs import Gangs
+from arbora_hub.workloads.keeping import Keeping
 from arbora_hub.workloads.labels import check_labels
-from arbora_hub.workloads.record import Applied, Bound, WorkloadRecord, read_submission, restored, succeeding
+from arbora_hub.workloads.loading import stored_workloads
+from arbora_hub.workloads.places import facts_of
+from arbora_hub.workloads.record import (
+    Applied,
+    Bound,
+    Submission,
+    WorkloadRecord,
+    following,
+    read_submission,
+    succeeding,
+)
 from arbora_hub.workloads.reports import Reports, is_gone, on_its_way
-from arbora_hub.workloads.scheduler import Scheduler, facts_of
+from arbora_hub.workloads.scheduler import Scheduler
 from arbora_hub.workloads.spec import check_workload_name
 from arbora_hub.workloads.turns import Turns
-from arbora_hub.workloads.writing import put_bindings
+from arbora_hub.workloads.writing import put_bindings, rows_of
 
 log = structlog.get_logger(__name__)
 SAVE_SECONDS = 30.0  # between two savings of reports
 
 
-class Workloads:
+class Workloads(Book):
     """All workloads of this hub, by name."""
 
     def __init__(
@@ -58,6 +69,7 @@ class Workloads:
         price: Callable[[str, GpuClass], float | None] = lambda child, gpu_class: None,
     ) -> None:
         """clock: wall time in seconds. price: per device and hour of a class in a child, None if not known."""
+        super().__init__()
         self._store = store
         self._bindings = Together(store, put_bindings)
         self._inventory = inventory
@@ -65,42 +77,28 @@ class Workloads:
         self._journal = journal
         self._clock = clock
         self._scheduler = Scheduler(price)
-        self._by_name: dict[str, WorkloadRecord] = {}
-        self._by_uid: dict[str, WorkloadRecord] = {}
         self._facts_of: dict[str, object] = {}
-        self._parts: Counter[str] = Counter()  # how many workloads have a part on each child
         self._turns = Turns()  # a workload changes once at a time
         self._woken: dict[str, None] = {}
         self._roomier: dict[str, None] = {}  # children whose capacity changed
+        self._caps = Caps()
         self._wake = asyncio.Event()
         self._reports = Reports(store, journal)
-        self.changes = Changes()  # names of workloads that changed in a way that clients can see
+        self._dispatch = Dispatch(inventory, sessions, journal)
+        self._gangs = Gangs(inventory, sessions, self._kept)
+        sessions.observe("reservation", self._gangs.observed)
+        self.keeping = Keeping(self._scheduler, self._gangs, self._turns, self._decide_fitting, clock)
 
     async def load(self) -> None:
         """Read everything from the store and tell each child what it is to run."""
-
-        async def read(tx: ReadTx) -> tuple[list[WorkloadRow], list[AssignmentRow]]:
-            return list(await tx.workloads.list()), list(await tx.assignments.list())
-
-        rows, assignments = await self._store.read(read)
+        self._by_uid = await stored_workloads(self._store, self._inventory)
+        self._by_name = {record.row.name: record for record in self._by_uid.values()}
         self.place_all()
-        self._facts_of = {child.name: facts_of(child) for child in self._inventory}
-        for row in rows:
-            record = restored(row, self._inventory.own_path)
-            self._by_name[row.name] = self._by_uid[row.uid] = record
-        for part in assignments:
-            owner = self._by_uid.get(part.uid)
-            found = self._inventory.find(part.child)
-            if owner is None or found is None:
-                log.warning("assignment without workload or child", uid=part.uid, child=part.child)
-                continue
-            bound = Bound(part.generation, part.withdrawn, replicas=part.replicas)
-            if part.status:
-                bound.status = wire.status_from_wire(pb.AssignmentStatus.FromString(part.status))
-            owner.bound[part.child] = bound
-            self._parts[part.child] += 1
-            self._send(owner, found, bound)
+        self._facts_of = {child.name: facts_of(child, self._inventory.inherited) for child in self._inventory}
         for record in self._by_name.values():
+            for name, part in record.bound.items():
+                self._parts[name] += 1
+                self._dispatch.send_to(record, name, part)
             record.decision = self._decide(record)
             # what its child has not reported on may not be among the GPUs that the child reports as used
             added = tuple((name, part.replicas) for name, part in record.bound.items() if on_its_way(part))
@@ -108,27 +106,6 @@ class Workloads:
             self._scheduler.reserve(record.request(), replace(record.decision, added=added), now)
             self._scheduler.remember(record.request(), record.decision, now)
             self._scheduler.watch(record.request(), record.previous(), now)  # where it is, not where it would be
-
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def __iter__(self) -> Iterator[WorkloadRecord]:
-        return iter(self._by_name.values())
-
-    def get(self, name: str) -> WorkloadRecord:
-        """Raises NotFound."""
-        record = self._by_name.get(name)
-        if record is None:
-            raise NotFound(f"there is no workload {name}", hint="See `arbora workloads list` for those that are.")
-        return record
-
-    def find(self, name: str) -> WorkloadRecord | None:
-        """The workload `name`, if there is one."""
-        return self._by_name.get(name)
-
-    def count_on(self, child: str) -> int:
-        """Workloads that have a part on a child."""
-        return self._parts[child]
 
     def explain(self, record: WorkloadRecord, *, rebalance: bool = False) -> Decision:
         """The decision as it would be taken now, with every child."""
@@ -148,6 +125,7 @@ class Workloads:
         packed = pb.WorkloadSpec(
             manifests=submission.manifests, overrides=submission.overrides
         ).SerializeToString(deterministic=True)
+        self._dispatch.check_hubs(submission.placement)
         async with self._turns.of(name):
             existing = self._by_name.get(name)
             if existing is not None and existing.row.deleting:
@@ -158,18 +136,35 @@ class Workloads:
             submission.check_gpus(self._scheduler.classes, existing.submission if existing else None)
             new = WorkloadRow(str(uuid.uuid4()), name, labels, 1, placement, packed, self._clock())
             row, outcome = succeeding(existing.row if existing is not None else None, new)
-            bound = {name: replace(part) for name, part in existing.bound.items()} if existing else {}
-            record = WorkloadRecord(row, submission, bound)
+            record = following(existing, row, submission)
             record.decision = self._decide(record, everything=dry_run)
             # An override that does not fit must fail here, not at a child.
-            given = record.decision.assignments
-            shares = {one: submission.for_member(self._facts(one), count) for one, count in given}
+            shares = {
+                one: submission.for_member(self._dispatch.facts(one), count)
+                for one, count in record.decision.assignments
+                if not self._dispatch.is_hub(one)
+            }
             differences = {}
             if dry_run:
                 differences = {one: text_difference(submission.objects, each) for one, each in shares.items()}
             elif outcome != pb.APPLY_OUTCOME_UNCHANGED:
                 await self._commit(record)
         return Applied(record, outcome, record.warnings(), differences)
+
+    async def take_over(self, row: WorkloadRow, submission: Submission) -> None:
+        """Place what the parent assigned; repeating it changes nothing. Raises StorageFailed."""
+        async with self._turns.of(row.name):
+            existing = self._by_uid.get(row.uid)
+            if existing is not None:
+                if existing.row.deleting:
+                    return
+                row = replace(row, created=existing.row.created)
+            else:
+                self._scheduler.forget(row.uid)  # room that was kept for it
+            record = following(existing, row, submission)
+            record.decision = self._decide_fitting(record)
+            if existing is None or existing.row != row or record.binding():
+                await self._commit(record)
 
     async def rebalance(self, name: str) -> WorkloadRecord:
         """Divide a workload afresh. Raises NotFound, Conflict, StorageFailed."""
@@ -181,13 +176,15 @@ class Workloads:
             await self._commit(record)
         return record
 
-    async def delete(self, name: str, *, orphan: bool) -> WorkloadRecord:
+    async def delete(self, name: str, *, orphan: bool, by_parent: bool = False) -> WorkloadRecord:
         """Withdraw a workload from every child; it is forgotten once all have deleted it.
 
         orphan: forget it now where a child can't be reached. Raises NotFound, StorageFailed.
         """
         async with self._turns.of(name):
             before = self.get(name)
+            if before.row.from_parent and not by_parent:
+                raise Conflict(f"the hub above assigned {name}", hint="Delete it where it was submitted.")
             bound = {child: replace(part) for child, part in before.bound.items()}
             record = WorkloadRecord(replace(before.row, deleting=True), before.submission, bound, before.decision)
             await self._commit(record)
@@ -209,17 +206,18 @@ class Workloads:
         news = self._reports.take(record, child, value)
         if news is None:
             return
+        self._gangs.forget(uid, child.name)
         if news.arrived:
             self._scheduler.arrived(uid, child.name, self._clock())
             self._wake.set()
-        if news.gone:
+        if news.gone or (news.short is not None and self._caps.note(record, child.name, news.short)):
             self._queue(record.row.name)
         self.changes.notify(record.row.name)
 
     def child_changed(self, child: Child) -> None:
         """A child joined, left, or changed: decide again where that can matter."""
         self._place(child)
-        active, facts = self._inventory.active(child), facts_of(child)
+        active, facts = self._inventory.active(child), facts_of(child, self._inventory.inherited)
         same = self._facts_of.pop(child.name, None) == facts and active
         if active:
             self._facts_of[child.name] = facts
@@ -228,7 +226,7 @@ class Workloads:
             if same and part is not None and not record.pending:
                 continue  # only its presence changed, and what it has stays: a whole fleet may come back
             if part is not None and record.submission.overrides and active:
-                self._send(record, child, part)  # they may go by its labels
+                self._dispatch.send(record, child, part)  # they may go by its labels
             if part is not None or child.name in policy.members or policy.selector or policy.groups:
                 self._queue(record.row.name)
 
@@ -241,6 +239,8 @@ class Workloads:
         """A child's free GPUs changed: whoever waits for such may go there now."""
         self._scheduler.capacity_reported(child)
         self._place(child)
+        for name in self._caps.lift(child.name):
+            self._queue(name)
         self._roomier[child.name] = None
         self._wake.set()
 
@@ -276,12 +276,8 @@ class Workloads:
         self._wake.set()
 
     def _place(self, child: Child) -> None:
-        active = self._inventory.active(child)
-        self._scheduler.place_changed(child, str(self._inventory.path_of(child)), active=active)
-
-    def _facts(self, name: str) -> MemberFacts:
-        row = self._inventory.row_of(name)
-        return MemberFacts(name, self._inventory.own_path.child(name), row.labels if row is not None else {})
+        path, active = str(self._inventory.path_of(child)), self._inventory.active(child)
+        self._scheduler.place_changed(child, path, self._inventory.inherited, active=active)
 
     def _decide(self, record: WorkloadRecord, *, rebalance: bool = False, everything: bool = False) -> Decision:
         request = record.request(rebalance=rebalance)
@@ -290,9 +286,12 @@ class Workloads:
     def _decide_fitting(self, record: WorkloadRecord, **how: bool) -> Decision:
         """Decide without the children that an override does not fit; at apply that is refused instead."""
         record.excluded = {}
-        while unfit := record.unfit(decision := self._decide(record, **how), self._facts):
+        while True:
+            decision = self._decide(record, **how)
+            unfit = self._dispatch.unfit(record, dict(decision.assignments))
+            if not unfit:
+                return decision
             record.excluded |= unfit
-        return decision
 
     async def _settle(self, name: str) -> None:
         """Bring one workload's parts in line with the children as they are now, later if the store fails."""
@@ -315,6 +314,8 @@ class Workloads:
         if record.row.deleting:
             return
         before = record.decision
+        for child in self._gangs.waiting(record.row.uid):
+            self._scheduler.taken_away(record.row.uid, child)  # what it waits for must not stand in its own way
         record.decision = now = self._decide_fitting(record)
         if before is None or (before.assignments, before.reasons) != (now.assignments, now.reasons):
             self.changes.notify(name)
@@ -329,11 +330,8 @@ class Workloads:
         Must follow its decision without a pause, or two decisions could give away the same GPUs.
         """
         binding, row = record.binding(), record.row
-        counts = dict(record.decision.assignments) if record.decision is not None else {}
-        parts = [AssignmentRow(row.uid, name, row.generation, replicas=counts[name]) for name in binding.assign]
-        for name in binding.withdraw:
-            part = record.bound[name]
-            parts.append(AssignmentRow(row.uid, name, part.generation, True, replicas=part.replicas))
+        withheld = self._gangs.withheld(record, binding)
+        parts = rows_of(record, binding, withheld)
         decision, request = None if row.deleting else record.decision, record.request()
         if decision is not None:
             self._scheduler.reserve(request, decision, self._clock())
@@ -354,25 +352,21 @@ class Workloads:
             self._parts[stored.child] += before is None
             status = before.status if before is not None else None
             record.bound[stored.child] = Bound(
-                stored.generation, stored.withdrawn, status, replicas=stored.replicas
+                stored.generation, stored.withdrawn, status, replicas=stored.replicas, copies=stored.copies
             )
         self._by_name[row.name] = self._by_uid[row.uid] = record
         for stored in parts:
-            child = self._inventory.find(stored.child)
-            if child is not None:
-                self._send(record, child, record.bound[stored.child])
-            else:
+            if not self._dispatch.send_to(record, stored.child, record.bound[stored.child]):
                 self._queue(row.name)  # it left while this was being stored
+        self._gangs.ask_all(record, withheld)
         self.changes.notify(row.name)
 
-    def _send(self, record: WorkloadRecord, child: Child, part: Bound) -> None:
-        try:
-            message = record.assignment(part, self._facts(child.name))
-        except InvalidInput as error:  # it fitted once, and the child has other labels now
-            what = f"{record.row.name} stays as it is on {child.name}: {error}"
-            self._journal.event(WARNING, "OverrideUnfit", f"workload/{record.row.name}", what)
-        else:
-            self._sessions.put(child, f"assignment/{message.uid}", message.SerializeToString(deterministic=True))
+    def _kept(self, uid: str, child: str, granted: bool) -> None:
+        """A child hub was asked to keep room for a gang."""
+        if (record := self._by_uid.get(uid)) is not None:
+            if not granted:
+                self._caps.note(record, child, 0)
+            self._queue(record.row.name)
 
     async def _forget(self, record: WorkloadRecord, children: Iterable[str]) -> None:
         """Drop parts that are gone; with the last part of a deleted workload, the workload."""
@@ -389,9 +383,7 @@ class Workloads:
             self._parts[name] -= record.bound.pop(name, None) is not None
             self._scheduler.taken_away(row.uid, name)
             self._wake.set()
-            child = self._inventory.find(name)
-            if child is not None:
-                self._sessions.delete(child, f"assignment/{row.uid}")
+            self._dispatch.retract(row.uid, name)
         if last:
             self._by_name.pop(row.name, None)
             self._by_uid.pop(row.uid, None)

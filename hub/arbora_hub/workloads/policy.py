@@ -87,8 +87,8 @@ def _members(texts: Iterable[str], field: str, own_path: Path) -> tuple[str, ...
         where = f"{field}[{index}]"
         path = Path.parse(text, where)
         below = path.relative_to(own_path) if text.startswith("/") else path
-        if below is None or len(below.labels) != 1:
-            raise InvalidInput(f"{text!r} is not a child of this hub", field=where)
+        if below is None or not below.labels:
+            raise InvalidInput(f"{text!r} is not below this hub, {own_path}", field=where)
         names.append(below.labels[0])
     return tuple(dict.fromkeys(names))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
@@ -41,6 +41,8 @@ class Bound:
     """The status is from a session of this process; else it was loaded from the store."""
     replicas: int = 1
     """Pods that it is to run: its share where they are divided, else all of them; 0 without pods."""
+    copies: int = 0
+    """Of a child hub that runs all of it in several members: in how many at most; 0: no limit."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,18 @@ def read_submission(spec: pb.WorkloadSpec, own_path: Path) -> Submission:
     return Submission(spec.placement, manifests, overrides, policy, shape, demand_of(shape, policy))
 
 
+def within(budget: pb.Budget, submission: Submission) -> tuple[Policy, Demand]:
+    """What a workload asks that came with a budget: its share of the pods, or of the members that run all."""
+    policy, demand = submission.policy, submission.demand
+    if submission.divided:
+        (group,) = demand.groups
+        demand = replace(demand, groups=(replace(group, replicas=budget.replicas),))
+    elif budget.copies:
+        clusters = budget.copies if policy.clusters is None else min(budget.copies, policy.clusters)
+        policy = replace(policy, clusters=clusters)
+    return policy, demand
+
+
 @dataclass(slots=True, eq=False)
 class WorkloadRecord:
     """Changed only by the controller, on the loop."""
@@ -124,29 +138,36 @@ class WorkloadRecord:
     """The last one; None: not decided since this process started."""
     excluded: Mapping[str, str] = field(default_factory=dict)
     """Children that can't get it as they are now, and why."""
+    caps: dict[str, int] = field(default_factory=dict)
+    """Child hub -> what it could place when it was given more; until its capacity changes."""
 
     def request(self, *, rebalance: bool = False) -> Request:
-        """What placement is asked."""
+        """What placement is asked; of what comes from the parent, its budget."""
         policy, demand = self.submission.policy, self.submission.demand
-        return Request(self.row.uid, policy, demand, rebalance=rebalance, excluded=self.excluded)
+        if self.row.from_parent:
+            policy, demand = within(self.budget, self.submission)
+        return Request(
+            self.row.uid, policy, demand, rebalance=rebalance, excluded=self.excluded, caps=dict(self.caps)
+        )
 
-    def unfit(self, decision: Decision, facts: Callable[[str], MemberFacts]) -> dict[str, str]:
-        """Children that would get something new or other that an override does not fit, and why."""
-        found = {}
-        for child, count in decision.assignments if self.submission.overrides else ():
-            part = self.bound.get(child)
-            if part is None or part.withdrawn or part.replicas != count:
-                try:
-                    self.submission.for_member(facts(child), count)
-                except InvalidInput as error:
-                    found[child] = f"does not suit an override: {error}"
-        return found
+    @property
+    def budget(self) -> pb.Budget:
+        """How much of it the parent gave; empty if it was submitted here."""
+        return pb.Budget.FromString(self.row.budget)
 
     def binding(self) -> Binding:
         """What the last decision changes."""
         chosen = dict(self.decision.assignments) if self.decision is not None else {}
-        bound = {name: Part(one.generation, one.replicas, one.withdrawn) for name, one in self.bound.items()}
-        return bind(chosen, self.row.generation, bound, deleting=self.row.deleting)
+        copies = self.copies()
+        bound = {
+            name: Part(one.generation, one.replicas, one.withdrawn, one.copies)
+            for name, one in self.bound.items()
+        }
+        return bind(chosen, self.row.generation, bound, deleting=self.row.deleting, copies=copies)
+
+    def copies(self) -> dict[str, int]:
+        """Child hub -> members that are to run all of it, by the last decision."""
+        return dict(self.decision.copies) if self.decision is not None else {}
 
     def previous(self) -> dict[str, int]:
         """Child -> units that it has now."""
@@ -237,6 +258,12 @@ def succeeding(before: WorkloadRow | None, new: WorkloadRow) -> tuple[WorkloadRo
         manifests=new.manifests,
     )
     return row, pb.APPLY_OUTCOME_UNCHANGED if row == before else pb.APPLY_OUTCOME_CHANGED
+
+
+def following(existing: WorkloadRecord | None, row: WorkloadRow, submission: Submission) -> WorkloadRecord:
+    """A new record for what follows on another, with copies of its parts: it may yet fail to be stored."""
+    bound = {name: replace(part) for name, part in existing.bound.items()} if existing else {}
+    return WorkloadRecord(row, submission, bound)
 
 
 def restored(row: WorkloadRow, own_path: Path) -> WorkloadRecord:

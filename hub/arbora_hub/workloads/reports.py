@@ -34,6 +34,8 @@ class News:
     """The child has deleted what was withdrawn."""
     arrived: bool
     """Its pods have their GPUs: the child's next capacity shows them as used."""
+    short: int | None = None
+    """Pods that a child hub could place, if its present budget was more than that."""
 
 
 def is_gone(part: Bound) -> bool:
@@ -52,6 +54,15 @@ def on_its_way(part: Bound) -> bool:
     status = part.status
     told = status is not None and status.generation >= part.generation
     return not part.withdrawn and not (told and status is not None and status.state not in _ON_ITS_WAY)
+
+
+def _short(part: Bound) -> int | None:
+    status = part.status
+    if part.withdrawn or status is None or status.placed is None or status.generation != part.generation:
+        return None
+    if status.placed.budget != (part.replicas, part.copies) or not status.placed.shortfall:
+        return None
+    return min(status.placed.replicas, part.replicas)
 
 
 class Reports:
@@ -79,7 +90,7 @@ class Reports:
             self._journal.event(WARNING, "WorkloadDegraded", f"workload/{name}", said)
         elif status.state is State.COMPLETE and before is not State.COMPLETE:
             self._journal.event(NORMAL, "WorkloadComplete", f"workload/{name}", f"Complete on {child.name}.")
-        return News(gone=is_gone(part), arrived=not on_its_way(part))
+        return News(gone=is_gone(part), arrived=not on_its_way(part), short=_short(part))
 
     async def save(self, find: Callable[[str], WorkloadRecord | None]) -> None:
         """Save the last known status of parts that reported something new. find: a record by uid."""

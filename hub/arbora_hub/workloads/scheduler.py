@@ -12,29 +12,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from arbora.capacity.gpus import GpuClass
-from arbora.capacity.wire import sketch_from_wire
-from arbora.errors import InvalidInput
 from arbora_hub.inventory.child import Child
-from arbora_hub.inventory.liveness import Liveness
 from arbora_hub.placement.decide import Decision, decide
 from arbora_hub.placement.filters.taints import next_eviction
 from arbora_hub.placement.pending import Pending
 from arbora_hub.placement.policy import Request
 from arbora_hub.placement.reservations import Reservations
-from arbora_hub.placement.rows import LOST, ONLINE, SUSPECT, Place, Row, Taint
 from arbora_hub.placement.snapshot import Snapshot
 from arbora_hub.workloads.arrivals import Arrival, Arrivals
 from arbora_hub.workloads.departures import Departures
+from arbora_hub.workloads.places import places_of
 
-_LIVENESS = {
-    Liveness.ONLINE: ONLINE,
-    Liveness.SUSPECT: SUSPECT,
-    Liveness.LOST: LOST,
-    # Enrolled and not yet seen: explicit work may wait for it, and it has no capacity to be chosen for.
-    Liveness.JOINING: SUSPECT,
-}
 AGAIN_SECONDS = 1.0
 """After which work that is where it may not be is looked at, though it was just decided upon."""
 
@@ -45,6 +36,7 @@ class Scheduler:
     def __init__(self, price: Callable[[str, GpuClass], float | None]) -> None:
         """price: per device and hour of a class in a child; None: not known."""
         self._price = price
+        self._inherited: Mapping[str, str] = {}
         self._snapshot = Snapshot()
         self._reservations = Reservations()
         self._pending = Pending()
@@ -53,12 +45,21 @@ class Scheduler:
         self._freed: set[str] = set()
         """Children that got room because a reservation ended."""
 
-    def place_changed(self, child: Child, path: str, *, active: bool) -> None:
-        """Take over what is known of a child now. active: whether it is still a member."""
-        if active:
-            self._snapshot.replace(place_of(child, path), rows_of(child, self._price))
-        else:
-            self._snapshot.remove(child.name)
+    def place_changed(
+        self, child: Child, path: str, inherited: Mapping[str, str] = MappingProxyType({}), *, active: bool
+    ) -> None:
+        """Take over what is known of a child now. active: whether it is still a member.
+
+        inherited: labels that the hub above gave this one, which count for every child.
+        """
+        self._inherited = inherited
+        places = places_of(child, path, self._price, inherited) if active else ()
+        names = {place.name for place, _rows in places}
+        for name in self._snapshot.places_of(child.name):
+            if name not in names:
+                self._snapshot.remove(name)
+        for place, rows in places:
+            self._snapshot.replace(place, rows)
 
     def decide(
         self, request: Request, previous: Mapping[str, int], now: float, *, everything: bool = False
@@ -99,8 +100,8 @@ class Scheduler:
         """A workload has parts in these children: `leaving` tells when a toleration of it runs out there."""
         tolerations, first = request.policy.tolerations, math.inf
         for child in children:
-            slot = self._snapshot.slot(child)
-            taints = self._snapshot.place(slot).taints if slot is not None else ()
+            slots = self._snapshot.slots_of(child)
+            taints = [taint for slot in slots for taint in self._snapshot.place(slot).taints]
             moment = next_eviction(taints, tolerations, now) if taints else None
             if moment is not None:
                 # not at once: the taint came while the decision was being stored, and a decision that
@@ -161,43 +162,10 @@ class Scheduler:
         """Uids of waiting workloads that this child could take some of, the most urgent first."""
         if not len(self._pending):
             return
-        rows = rows_of(child, self._price)
-        for request in self._pending.woken(place_of(child, path), rows, self._reservations, now):
-            yield request.uid
+        for place, rows in places_of(child, path, self._price, self._inherited):
+            for request in self._pending.woken(place, rows, self._reservations, now):
+                yield request.uid
 
     def waiting(self) -> tuple[str, ...]:
         """Uids of all that wait, the most urgent first."""
         return tuple(one.request.uid for one in self._pending.queue())
-
-
-def facts_of(child: Child) -> object:
-    """What decides where work may be, besides presence and capacity; compared, never read."""
-    return (dict(child.row.labels), child.row.taints, child.row.cordoned)
-
-
-def place_of(child: Child, path: str) -> Place:
-    """What placement knows of a child itself."""
-    row = child.row
-    return Place(
-        name=row.name,
-        labels=dict(row.labels),
-        path=path,
-        taints=tuple(Taint(one.key, one.effect, one.value, one.added) for one in row.taints),
-        liveness=_LIVENESS[child.liveness],
-        # what an earlier process of this hub last heard is nothing to give GPUs away by
-        age=math.inf if child.restored else 0.0,
-        cordoned=row.cordoned,
-        properties={"kubernetes": child.status.kubernetes_version} if child.status is not None else {},
-    )
-
-
-def rows_of(child: Child, price: Callable[[str, GpuClass], float | None]) -> tuple[Row, ...]:
-    """Its capacity by GPU class; what can't be read counts as not there."""
-    rows = []
-    for message in child.sketches.values():
-        try:
-            gpu_class, sketch = sketch_from_wire(message)
-        except InvalidInput:
-            continue
-        rows.append(Row(gpu_class, sketch, price=price(child.name, gpu_class)))
-    return tuple(rows)

@@ -2,7 +2,7 @@
 
 A member makes one row per GPU class from its nodes (`sketch`); a hub adds rows of its children up (`merge`).
 Rows under `merge` are a commutative monoid with `EMPTY` as identity: how a tree is cut changes nothing.
-Scheduling labels will key several rows per class; until then a class has one row. Pure: no I/O, no clock;
+Rows are kept apart by labels, taints and staleness in `aggregate.py`. Pure: no I/O, no clock;
 the wire is in `wire.py`. Source: design notes on placement, "Capacity".
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from arbora.capacity.gpus import HISTOGRAM_BINS, GpuClass, NodeGpus
 from arbora.errors import InvalidInput
@@ -27,7 +27,7 @@ class SketchRow:
     total: int = 0
     """Devices, healthy or not, on nodes that may be used or not."""
     allocatable: int = 0
-    """Devices that Kubernetes offers on usable nodes; always used + free."""
+    """Devices that Kubernetes offers on usable nodes; always used + free, or more if stale (`without_free`)."""
     used: int = 0
     free: int = 0
     histogram: tuple[int, ...] = (0,) * HISTOGRAM_BINS
@@ -90,6 +90,18 @@ def merge(rows: Iterable[SketchRow]) -> SketchRow:
         free_cpu_millis=sum(row.free_cpu_millis for row in kept),
         free_memory_mib=sum(row.free_memory_mib for row in kept),
         unusable=sum(row.unusable for row in kept),
+    )
+
+
+def without_free(row: SketchRow) -> SketchRow:
+    """The row of members that are not heard of: it shows what there is, and promises nothing."""
+    return replace(
+        row,
+        free=0,
+        histogram=EMPTY.histogram,
+        best=EMPTY.best,
+        free_cpu_millis=0,
+        free_memory_mib=0,
     )
 
 

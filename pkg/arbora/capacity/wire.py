@@ -13,6 +13,7 @@ from arbora.v1 import member_pb2 as pb
 
 MAX_NAME = 253
 """Characters in a vendor, product, MIG profile or sharing at most."""
+_UINT32, _UINT64 = 2**32 - 1, 2**64 - 1
 
 
 def class_to_wire(gpu_class: GpuClass) -> pb.GpuClass:
@@ -38,39 +39,48 @@ def class_from_wire(message: pb.GpuClass, field: str = "gpu_class") -> GpuClass:
 
 def sketch_to_wire(gpu_class: GpuClass, row: SketchRow) -> pb.Sketch:
     """For the record `sketch/<class>`."""
-    return pb.Sketch(gpu_class=class_to_wire(gpu_class), rows=[_row_to_wire(row)])
+    return pb.Sketch(gpu_class=class_to_wire(gpu_class), rows=[row_to_wire(row)])
 
 
 def sketch_from_wire(message: pb.Sketch) -> tuple[GpuClass, SketchRow]:
-    """The class and the sum over its rows (labels of rows are not told apart yet). Raises InvalidInput."""
+    """The class and the sum over its rows, whatever their labels and taints (`aggregate.from_wire` tells them
+    apart). Raises InvalidInput."""
     gpu_class = class_from_wire(message.gpu_class, "sketch.gpu_class")
-    rows = [_row_from_wire(row, f"sketch.rows[{index}]") for index, row in enumerate(message.rows)]
+    rows = [row_from_wire(row, f"sketch.rows[{index}]") for index, row in enumerate(message.rows)]
     return gpu_class, merge(rows)
 
 
-def _row_to_wire(row: SketchRow) -> pb.SketchRow:
+def row_to_wire(row: SketchRow) -> pb.SketchRow:
+    """The counts as a message. What members that lie add up to beyond a field's width is cut there."""
+    used = min(row.used, _UINT32)
     return pb.SketchRow(
-        members=row.members,
-        total=row.total,
-        allocatable=row.allocatable,
-        used=row.used,
-        free=row.free,
-        histogram=row.histogram,
-        unhealthy=row.unhealthy,
-        pending=row.pending,
+        members=min(row.members, _UINT32),
+        total=min(row.total, _UINT32),
+        allocatable=min(row.allocatable, _UINT32),
+        used=used,
+        free=min(row.free, _UINT32 - used),
+        histogram=[min(nodes, _UINT32) for nodes in row.histogram],
+        unhealthy=min(row.unhealthy, _UINT32),
+        pending=min(row.pending, _UINT32),
         best=row.best,
-        free_cpu_millis=row.free_cpu_millis,
-        free_memory_mib=row.free_memory_mib,
-        unusable=row.unusable,
+        free_cpu_millis=min(row.free_cpu_millis, _UINT64),
+        free_memory_mib=min(row.free_memory_mib, _UINT64),
+        unusable=min(row.unusable, _UINT32),
     )
 
 
-def _row_from_wire(message: pb.SketchRow, field: str) -> SketchRow:
+def row_from_wire(message: pb.SketchRow, field: str) -> SketchRow:
+    """The counts, checked. Raises InvalidInput with the path of what contradicts itself under `field`."""
     if len(message.histogram) != HISTOGRAM_BINS:
         raise InvalidInput(f"has {len(message.histogram)} bins, not {HISTOGRAM_BINS}", field=f"{field}.histogram")
     if len(message.best) != BEST_SIZES:
         raise InvalidInput(f"has {len(message.best)} sizes, not {BEST_SIZES}", field=f"{field}.best")
-    if message.used + message.free != message.allocatable:
+    if message.stale:
+        if message.free or any(message.histogram) or any(message.best):
+            raise InvalidInput("a stale row promises free devices", field=f"{field}.free")
+        if message.used > message.allocatable:
+            raise InvalidInput("is more than allocatable", field=f"{field}.used")
+    elif message.used + message.free != message.allocatable:
         raise InvalidInput("used and free don't add up to allocatable", field=f"{field}.allocatable")
     if message.allocatable > message.total:
         raise InvalidInput("is more than total", field=f"{field}.allocatable")

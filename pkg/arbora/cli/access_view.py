@@ -51,6 +51,18 @@ def describe_access(access: pb.Access) -> list[Section]:
     return [Section(facts=[("Name", access.name), ("Role", role(access)), ("Expires in", _expires(access))])]
 
 
+def uplink_facts(uplink: pb.Uplink) -> list[tuple[str, str]]:
+    """The link to the hub above."""
+    facts = [
+        ("Parent", uplink.parent),
+        ("Uplink", f"{uplink.phase}: {uplink.message}"),
+        ("Exports", uplink.exports),
+    ]
+    if uplink.standby:
+        facts.append(("Standby", ", ".join(uplink.standby)))
+    return facts
+
+
 def describe_hub(hub: pb.GetHubResponse, address: str) -> list[Section]:
     """The hub in full."""
     members = ", ".join(f"{count} {word}" for word, count in sorted(hub.members.items()) if count)
@@ -65,4 +77,5 @@ def describe_hub(hub: pb.GetHubResponse, address: str) -> list[Section]:
         ("Members", members or "none"),
         ("Workloads", str(hub.workloads)),
     ]
+    facts[2:2] = uplink_facts(hub.uplink) if hub.HasField("uplink") else []
     return [Section(facts=facts), Section("CA", table=(AUTHORITY_HEADERS, authority_rows(hub.authority)))]

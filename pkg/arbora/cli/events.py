@@ -19,7 +19,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most 
 
 def register(root: typer.Typer, panel: str) -> None:
     """Add both commands to the root."""
-    shown = ("arbora events --subject member/edge-7", "arbora events --watch")
+    shown = ("arbora events --subject /eu/edge-7", "arbora events --watch")
     hub_command(root, "events", *shown, panel=panel)(list_events)
     hub_command(root, "audit", "arbora audit --limit 20 -o wide", panel=panel)(list_audit)
 
@@ -27,7 +27,7 @@ def register(root: typer.Typer, panel: str) -> None:
 async def list_events(
     hub: "HubClient",
     subject: Annotated[
-        str, typer.Option("--subject", help="Only about this, or what is below it: member/eu, workload/web.")
+        str, typer.Option("--subject", help="Only about this, or what is below it: /eu/edge-7, workload/web.")
     ] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Then show events as they happen.")] = False,
     limit: Limit = 50,

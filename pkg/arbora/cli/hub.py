@@ -1,4 +1,4 @@
-"""`arbora hub`: run a hub, look at one, rotate its CA."""
+"""`arbora hub`: run a hub, look at one, put it below another, rotate its CA."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -12,8 +12,18 @@ from arbora.cli.options import Output, examples
 
 if TYPE_CHECKING:
     from arbora.client import HubClient
+    from arbora.secret import Secret
+    from arbora.v1 import access_pb2
 
-app = typer.Typer(no_args_is_help=True, help="Run a hub, look at it, rotate its CA.")
+TREE = "Tree"
+app = typer.Typer(no_args_is_help=True, help="Run a hub, look at it, put it below another, rotate its CA.")
+
+
+class Export(StrEnum):
+    """What the hub above hears of members below."""
+
+    LINES = "lines"
+    SUMMARY = "summary"
 
 
 class StepName(StrEnum):
@@ -24,7 +34,13 @@ class StepName(StrEnum):
     RETIRE = "retire"
 
 
-@app.command("serve", epilog=examples("arbora hub serve --advertise hub.example.org"))
+@app.command(
+    "serve",
+    epilog=examples(
+        "arbora hub serve --advertise hub.example.org",
+        "arbora hub serve --parent root.example.org:7444 --join-token arb1.… --name eu",
+    ),
+)
 def serve(
     data_dir: Annotated[
         Path | None,
@@ -55,15 +71,81 @@ def serve(
         list[str] | None,
         typer.Option("--server-name", metavar="NAME", help="A further name in the certificate; repeat for more."),
     ] = None,
+    parent: Annotated[
+        str,
+        typer.Option(
+            "--parent",
+            metavar="HOST:PORT",
+            envvar="ARBORA_PARENT",
+            help="Join address of the hub above (first start).",
+            rich_help_panel=TREE,
+        ),
+    ] = "",
+    join_token: Annotated[
+        str,
+        typer.Option(
+            "--join-token",
+            metavar="TOKEN",
+            envvar="ARBORA_JOIN_TOKEN",
+            help="Made there, of kind hub (first start only).",
+            rich_help_panel=TREE,
+        ),
+    ] = "",
+    join_token_file: Annotated[
+        Path | None,
+        typer.Option("--join-token-file", metavar="FILE", help="A file that holds it.", rich_help_panel=TREE),
+    ] = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            envvar="ARBORA_NAME",
+            help="This hub's name there; default: the join token's.",
+            rich_help_panel=TREE,
+        ),
+    ] = "",
+    standby: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--standby",
+            metavar="HOST:PORT=TOKEN",
+            envvar="ARBORA_STANDBY",
+            help="A parent for when the first can't be reached; repeat for more.",
+            rich_help_panel=TREE,
+        ),
+    ] = None,
+    export: Annotated[
+        Export,
+        typer.Option(
+            "--export",
+            envvar="ARBORA_EXPORT",
+            help="What goes up: a line for each member below, or sums only.",
+            rich_help_panel=TREE,
+        ),
+    ] = Export.LINES,
+    coalesce: Annotated[
+        float,
+        typer.Option(
+            "--coalesce",
+            metavar="SECONDS",
+            envvar="ARBORA_COALESCE",
+            min=0.0,
+            max=60.0,
+            help="Changes of GPUs go up at most this often.",
+            rich_help_panel=TREE,
+        ),
+    ] = 0.25,
 ) -> None:
     """Run a hub until it is told to stop (SIGTERM or Ctrl-C).
 
     At its first start it makes its CA and an admin's access, which `arbora` on this machine finds by itself.
+    With --parent it is a part of a tree; it serves all the same while its parent can't be reached.
     """
     import os
 
     from arbora.cli.daemon import load, run_daemon
     from arbora.context import hub_data_dir
+    from arbora.secret import Secret
 
     settings = load("arbora_hub.settings", "hub").HubSettings(
         data_dir=data_dir or hub_data_dir(os.environ),
@@ -73,10 +155,41 @@ def serve(
         advertise=advertise,
         trust_domain=trust_domain,
         prices=prices,
+        parent=parent,
+        join_token=Secret(_token_of(join_token, join_token_file)),
+        name=name,
+        standby=tuple(_standby(text) for text in standby or ()),
+        export=export.value,
+        coalesce_seconds=coalesce,
         extra_names=tuple(server_name or ()),
     )
     app_module = load("arbora_hub.app", "hub")
     run_daemon(lambda stop: app_module.serve(settings, stop, _announce))
+
+
+def _token_of(text: str, file: Path | None) -> str:
+    """The join token, from the option or its file. Raises InvalidInput."""
+    from arbora.errors import InvalidInput
+
+    if text and file is not None:
+        raise InvalidInput("--join-token and --join-token-file are given at once", hint="Give one of them.")
+    if file is None:
+        return text.strip()
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the join token file {file} can't be read") from error
+
+
+def _standby(text: str) -> "tuple[str, Secret]":
+    """`HOST:PORT=TOKEN`. Raises InvalidInput, which never repeats the token."""
+    from arbora.errors import InvalidInput
+    from arbora.secret import Secret
+
+    address, separator, token = text.partition("=")
+    if not separator or not address or not token:
+        raise InvalidInput("is not an address and a join token", field="--standby", hint="Write HOST:PORT=TOKEN.")
+    return address, Secret(token)
 
 
 def _announce(hub: Any) -> None:
@@ -105,6 +218,88 @@ async def info(hub: "HubClient", output: Output = Format.TABLE) -> None:
 
     found = await hub.info()
     show_one(found, lambda: describe_hub(found, hub.address), View(output))
+
+
+@hub_command(
+    app,
+    "move",
+    "arbora hub move --parent root.example.org:7444 --join-token arb1.…",
+    "arbora hub move --parent backup.example.org:7444 --join-token arb1.… --standby",
+    "arbora hub move --detach",
+)
+async def move(
+    hub: "HubClient",
+    parent: Annotated[
+        str, typer.Option("--parent", metavar="HOST:PORT", help="Join address of the new parent.")
+    ] = "",
+    join_token: Annotated[
+        str,
+        typer.Option(
+            "--join-token",
+            metavar="TOKEN",
+            envvar="ARBORA_JOIN_TOKEN",
+            help="Made there, of kind hub; not needed for a standby.",
+        ),
+    ] = "",
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Only as a further parent, for when the others can't be reached.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave all parents and become a root.")] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0.0, help="How long to wait until it is connected.")
+    ] = 30.0,
+    output: Output = Format.TABLE,
+) -> None:
+    """Give a hub another parent. Nothing changes if it can't join there.
+
+    What the parent before had assigned is withdrawn; what was submitted at this hub or below stays.
+    """
+    from arbora.cli.access_view import uplink_facts
+    from arbora.cli.console import say
+    from arbora.cli.output import Section, show_one
+    from arbora.errors import InvalidInput
+
+    if detach == bool(parent):
+        raise InvalidInput("gives no parent, or one too many", hint="Give --parent HOST:PORT, or --detach.")
+    if detach:
+        answer = await hub.detach()
+    else:
+        say(f"joining {parent}")
+        answer = await hub.move(parent, join_token, standby=standby)
+        if not standby:
+            answer = await _connected(hub, answer, wait)
+    facts = [("Path", answer.path), *(uplink_facts(answer.uplink) if answer.HasField("uplink") else ())]
+    show_one(answer, lambda: [Section(facts=facts)], View(output))
+
+
+async def _connected(
+    hub: "HubClient", answer: "access_pb2.MoveHubResponse", wait: float
+) -> "access_pb2.MoveHubResponse":
+    """Wait until the hub is connected to its new parent, and say what happens. Raises DeadlineExceeded."""
+    import asyncio
+
+    from arbora.cli.console import say
+    from arbora.errors import DeadlineExceeded, Unavailable
+    from arbora.v1 import access_pb2
+
+    said = ""
+    clock = asyncio.get_running_loop().time
+    end = clock() + wait
+    while answer.uplink.phase != "online" and wait > 0:
+        sentence = f"{answer.uplink.phase}: {answer.uplink.message}"
+        if answer.uplink.phase == "stopped":
+            raise Unavailable(f"the new parent does not let the hub in: {answer.uplink.message}")
+        if sentence != said:
+            say(said := sentence)
+        if clock() >= end:
+            raise DeadlineExceeded(
+                f"the hub has joined {answer.uplink.parent} and is not connected after {wait:g} s",
+                hint="It goes on trying: see `arbora hub info`.",
+            )
+        await asyncio.sleep(0.3)
+        found = await hub.info()
+        answer = access_pb2.MoveHubResponse(path=found.path, uplink=found.uplink)
+    return answer
 
 
 @hub_command(

@@ -58,7 +58,9 @@ async def create_join_token(
         show_data(to_plain(answer), output)
         return
     write(answer.token)
-    if kind is ChildName.AGENT:
+    if kind is ChildName.HUB:
+        say(f"note: within {lifetime}: arbora hub serve --parent {answer.join_address} --join-token TOKEN")
+    else:
         say(f"note: within {lifetime}: arbora agent run --hub {answer.join_address} --join-token TOKEN")
 
 

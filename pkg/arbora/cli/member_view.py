@@ -1,8 +1,8 @@
-"""How members look: the list, one in full, the tree. Pure but for printing through `output.py`."""
+"""How members look: the list, and one in full. Pure but for printing through `output.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from arbora.capacity.gpus import GpuClass
 from arbora.cli import words
@@ -101,35 +101,3 @@ def describe(member: pb.Member) -> list[Section]:
         rows.append((str(class_of(sketch)), total, used, free, unhealthy, pending))
     sections.append(Section("GPUs", table=(("CLASS", "TOTAL", "USED", "FREE", "UNHEALTHY", "PENDING"), rows)))
     return sections
-
-
-def tree(members: Iterable[pb.Member], root: str = "/", draw: bool = True) -> list[str]:
-    """The tree as lines. Nodes that are only passed through have a name and nothing else."""
-    found: dict[tuple[str, ...], pb.Member] = {}
-    children: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    for member in members:
-        labels = tuple(member.path.strip("/").split("/"))
-        found[labels] = member
-        for depth in range(len(labels)):
-            below = children.setdefault(labels[:depth], [])
-            if labels[: depth + 1] not in below:
-                below.append(labels[: depth + 1])
-    branches = ("├── ", "└── ", "│   ") if draw else ("|-- ", "`-- ", "|   ")
-
-    def lines(node: tuple[str, ...], indent: str) -> Iterator[tuple[str, pb.Member | None]]:
-        below = sorted(children.get(node, []))
-        for child in below:
-            last = child == below[-1]
-            yield f"{indent}{branches[1 if last else 0]}{child[-1]}", found.get(child)
-            yield from lines(child, indent + ("    " if last else branches[2]))
-
-    drawn = list(lines((), ""))
-    width = max((len(text) for text, _ in drawn), default=0)
-    return [root, *(f"{text:<{width}}  {_remark(member)}".rstrip() for text, member in drawn)]
-
-
-def _remark(member: pb.Member | None) -> str:
-    if member is None:
-        return ""
-    gpus = words.member_gpus(member)
-    return f"{words.member_state(member):<17} {'no GPUs' if gpus == '-' else f'{gpus} GPUs free'}"

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Member clusters and child hubs.")
 
-Member = Annotated[str, typer.Argument(metavar="MEMBER", help="Its path or name.")]
+Member = Annotated[
+    str, typer.Argument(metavar="MEMBER", help="Its name, or its path at any depth: /eu/paris/edge-7.")
+]
 Selector = Annotated[
     str, typer.Option("--selector", "-l", metavar="SELECTOR", help="Only those with these labels, as in kubectl.")
 ]
@@ -31,20 +33,43 @@ async def list_members(
     show_list(members, COLUMNS, View(output, not no_headers), "members")
 
 
-@hub_command(app, "tree", "arbora members tree")
-async def show_tree(hub: "HubClient", selector: Selector = "", output: Output = Format.TABLE) -> None:
-    """Show members as the tree that they form."""
-    from arbora.cli.console import can_draw, say, write
-    from arbora.cli.member_view import COLUMNS, tree
-    from arbora.cli.output import show_list
+@hub_command(
+    app, "tree", "arbora members tree --watch", "arbora members tree /eu --depth 1", "arbora members tree -o json"
+)
+async def show_tree(
+    hub: "HubClient",
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="A hub; default: the one of the context.")] = "",
+    depth: Annotated[int, typer.Option("--depth", min=0, max=16, help="Levels at most; 0: all.")] = 0,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Ask again every 2 s, until Ctrl-C.")] = False,
+    selector: Selector = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """Show hubs and members as the tree that they form, with their GPUs.
 
-    members = [member async for member in hub.members.list(selector)]
-    if output in (Format.JSON, Format.YAML):
-        show_list(members, COLUMNS, View(output), "members")
-    elif members:
-        write("\n".join(tree(members, draw=can_draw())))
-    else:
-        say("no members")
+    Every hub below is asked. Of one that does not answer that is said, and shown is what it said last.
+    """
+    import asyncio
+
+    from arbora.cli.console import say
+    from arbora.cli.output import show_data
+    from arbora.cli.plain import to_plain
+    from arbora.cli.tree_view import REFRESH_SECONDS, TreeScreen, selected
+    from arbora.manifests.selectors import parse_selector
+
+    wanted = parse_selector(selector) if selector else None
+    with TreeScreen(watch and output not in (Format.JSON, Format.YAML)) as screen:
+        while True:
+            tree = await hub.members.tree(path, depth)
+            found = selected(tree, wanted) if wanted is not None else tree
+            if output in (Format.JSON, Format.YAML):
+                show_data(to_plain(found), output, one_line=watch)
+            elif found.lines or found.gaps or watch:
+                screen.show(found, path)
+            else:
+                say("no members")
+            if not watch:
+                return
+            await asyncio.sleep(REFRESH_SECONDS)
 
 
 @hub_command(app, "describe", "arbora members describe edge-7")
@@ -57,7 +82,7 @@ async def describe_member(hub: "HubClient", member: Member, output: Output = For
     show_one(found, lambda: describe(found), View(output))
 
 
-@hub_command(app, "label", "arbora members label edge-7 gpu=h100 zone=b", "arbora members label edge-7 zone-")
+@hub_command(app, "label", "arbora members label /eu/edge-7 gpu=h100 zone=b", "arbora members label edge-7 zone-")
 async def label_member(
     hub: "HubClient",
     member: Member,

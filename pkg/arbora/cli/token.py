@@ -24,12 +24,12 @@ class TokenFormat(StrEnum):
 @hub_command(
     app,
     "create",
-    "arbora token create edge-7 -n team --service-account runner --lifetime 15m",
+    "arbora token create /eu/edge-7 -n team --service-account runner --lifetime 15m",
     "kubectl --token=$(arbora token create edge-7 -n team --service-account ci)",
 )
 async def create_token(
     hub: "HubClient",
-    member: Annotated[str, typer.Argument(metavar="MEMBER", help="The member's path or name.")],
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help="The member's name, or its path at any depth.")],
     service_account: Annotated[str, typer.Option("--service-account", help="The service account.")],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "default",
     audience: Annotated[

@@ -71,6 +71,19 @@ class HubClient:
         answer = await self._calls.write(self._stub.RotateAuthority, pb.RotateAuthorityRequest(step=step))
         return list(answer.authority)
 
+    async def move(self, parent: str, join_token: str = "", *, standby: bool = False) -> pb.MoveHubResponse:
+        """Give the hub another parent; the answer comes once it has joined there, before it is connected.
+
+        parent: host:port of its join port. join_token: of kind hub, made there; empty: it was joined before.
+        standby: only as a further parent, for when those before can't be reached.
+        """
+        request = pb.MoveHubRequest(parent=parent, join_token=join_token, standby=standby)
+        return await self._calls.write(self._stub.MoveHub, request)
+
+    async def detach(self) -> pb.MoveHubResponse:
+        """Leave the parent and become a root."""
+        return await self._calls.write(self._stub.MoveHub, pb.MoveHubRequest(detach=True))
+
     async def close(self) -> None:
         """Close the connection; calls that still run are cancelled."""
         await self._channel.close()

@@ -29,8 +29,15 @@ class Members:
         return self._calls.pages(page)
 
     async def get(self, path: str) -> pb.Member:
-        """One member, by path or name."""
+        """One member, by its name or its path at any depth below the hub."""
         return (await self._calls.read(self._stub.GetMember, pb.GetMemberRequest(path=path))).member
+
+    async def tree(self, path: str = "", depth: int = 0) -> pb.GetTreeResponse:
+        """Everything below a hub, as lines with paths from the root; hubs that did not answer are gaps.
+
+        path: of the hub; empty: the one that is asked. depth: levels; 0: all.
+        """
+        return await self._calls.read(self._stub.GetTree, pb.GetTreeRequest(path=path, depth=depth))
 
     def watch(self, selector: str = "") -> AsyncGenerator[pb.WatchMembersResponse, None]:
         """Every member once, then each one that changes."""

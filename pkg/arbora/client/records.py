@@ -19,7 +19,10 @@ class Events:
         self._calls = calls
 
     def list(self, subject: str = "") -> AsyncGenerator[pb.Event, None]:
-        """Events, newest first. subject: only about `member/<path>`, `workload/<name>` ... or what is below."""
+        """Events, newest first. subject: only about `member/<path>`, `workload/<name>` ... or what is below.
+
+        A path, `/eu/edge-7`, stands for the member; of one below another hub, that hub's events are listed.
+        """
 
         async def page(token: str) -> tuple[list[pb.Event], str]:
             request = pb.ListEventsRequest(subject=subject, page_token=token)

@@ -1,7 +1,8 @@
 """Tokens of service accounts in members: `hub.tokens`.
 
-The token travels sealed to a key that is made here for this one call, so no hub on the way can read it. The
-seal binds request and member: an answer meant for another request does not open.
+The token travels sealed to a key that is made here for this one call, so no hub on the way can read it, however
+many there are. The seal binds request and member: an answer meant for another request does not open, and one of
+another member than the one that was named is not even tried.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from arbora.client.calls import Calls
+from arbora.errors import PermissionDenied
 from arbora.identity.names import Path
 from arbora.identity.seal import new_recipient, open_sealed, token_context
 from arbora.secret import Secret
@@ -61,6 +63,18 @@ class Tokens:
             duration.FromTimedelta(lifetime)
             request.lifetime.CopyFrom(duration)
         answer = await self._calls.write(self._stub.CreateToken, request)
-        context = token_context(answer.id, Path.parse(answer.member))
+        path = Path.parse(answer.member)
+        if not _is_named(path, member):
+            raise PermissionDenied(
+                f"{path} answered in place of {member}",
+                hint="A hub on the way misdirected the call; see its log.",
+            )
+        context = token_context(answer.id, path)
         secret = open_sealed(private, answer.token.ciphertext, context=context)
         return Token(Secret(secret.decode()), answer.token.lifetime.ToTimedelta(), answer.member)
+
+
+def _is_named(path: Path, text: str) -> bool:
+    """Whether `text`, from the root or from the hub that was asked, can mean what stands at `path`."""
+    named = Path.parse(text).labels
+    return path.labels == named if text.startswith("/") else path.labels[-len(named) :] == named

@@ -20,6 +20,8 @@ CONTROL_KINDS = frozenset(
     {
         "token-request",
         "token",
+        "call",
+        "answer",
         "tunnel",
         "settings",
         "reservation",

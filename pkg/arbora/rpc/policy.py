@@ -52,6 +52,7 @@ POLICY: dict[str, Rule] = {
     "/arbora.v1.MemberService/TaintMember": _writes(Role.OPERATOR),
     "/arbora.v1.MemberService/CordonMember": _writes(Role.OPERATOR),
     "/arbora.v1.MemberService/EvictMember": _writes(Role.ADMIN),
+    "/arbora.v1.MemberService/GetTree": _reads(Role.VIEWER),
     "/arbora.v1.WorkloadService/ApplyWorkload": _writes(Role.OPERATOR),
     "/arbora.v1.WorkloadService/ListWorkloads": _reads(Role.VIEWER),
     "/arbora.v1.WorkloadService/GetWorkload": _reads(Role.VIEWER),
@@ -72,6 +73,7 @@ POLICY: dict[str, Rule] = {
     "/arbora.v1.JoinTokenService/RevokeJoinToken": _writes(Role.ADMIN),
     "/arbora.v1.HubService/GetHub": _reads(Role.VIEWER),
     "/arbora.v1.HubService/RotateAuthority": _writes(Role.ADMIN),
+    "/arbora.v1.HubService/MoveHub": _writes(Role.ADMIN),
     # grpc's own services, on the client port
     "/grpc.health.v1.Health/Check": _reads(Who.ANYONE),
     "/grpc.health.v1.Health/List": _reads(Who.ANYONE),

@@ -1,4 +1,7 @@
-"""ArboraError onto grpc statuses and back. The detail travels as `arbora-error-bin` metadata."""
+"""ArboraError onto grpc statuses and back. The detail travels as `arbora-error-bin` metadata.
+
+Between hubs, where no call of grpc goes, the same detail stands in a `CallError` (`arbora_hub.tree`).
+"""
 
 from __future__ import annotations
 
@@ -41,12 +44,31 @@ def code_of(error: errors.ArboraError) -> grpc.StatusCode:
 
 def detail_of(error: errors.ArboraError) -> tuple[tuple[str, bytes], ...]:
     """Trailing metadata that lets `error_from` rebuild the error."""
-    detail = error_pb2.ErrorDetail(reason=error.reason, hint=error.hint, field=error.field)
+    return ((DETAIL_KEY, detail_to_wire(error).SerializeToString()),)
+
+
+def detail_to_wire(error: errors.ArboraError) -> error_pb2.ErrorDetail:
+    """All that an error says but its message."""
+    detail = error_pb2.ErrorDetail(reason=error.reason, hint=error.hint, field=error.field, hop=error.hop)
     if error.retry_after is not None:
         detail.retry_after.CopyFrom(
             Duration(nanos=int(error.retry_after % 1 * 1e9), seconds=int(error.retry_after))
         )
-    return ((DETAIL_KEY, detail.SerializeToString()),)
+    return detail
+
+
+def error_to_raise(
+    detail: error_pb2.ErrorDetail, message: str, otherwise: type[errors.ArboraError]
+) -> errors.ArboraError:
+    """The error of which `detail` tells; otherwise: its kind if the reason is not known here."""
+    error = _BY_REASON.get(detail.reason, otherwise)(
+        message,
+        hint=detail.hint,
+        field=detail.field,
+        retry_after=detail.retry_after.ToTimedelta().total_seconds() if detail.HasField("retry_after") else None,
+    )
+    error.hop = detail.hop
+    return error
 
 
 def error_from(failure: grpc.aio.AioRpcError) -> errors.ArboraError:
@@ -59,14 +81,10 @@ def error_from(failure: grpc.aio.AioRpcError) -> errors.ArboraError:
             detail = error_pb2.ErrorDetail.FromString(value)
         except DecodeError:
             break
-        kind = _BY_REASON.get(detail.reason) or _BY_CODE.get(code, errors.Unavailable)
-        return kind(
+        return error_to_raise(
+            detail,
             text.removeprefix(f"{detail.field}: ") if detail.field else text,
-            hint=detail.hint,
-            field=detail.field,
-            retry_after=detail.retry_after.ToTimedelta().total_seconds()
-            if detail.HasField("retry_after")
-            else None,
+            _BY_CODE.get(code, errors.Unavailable),
         )
     if code is grpc.StatusCode.UNAVAILABLE:
         return errors.Unavailable(

@@ -31,13 +31,10 @@ log = structlog.get_logger(__name__)
 
 OPEN_SECONDS = 5.0
 """From dialing to Welcome; a hub that needs longer is as good as down."""
+HEARD_SECONDS = 0.8
+"""How long a last word may take to be heard."""
 SILENT_INTERVALS = 5.0
 """Heartbeat intervals without a word after which the hub counts as gone; it speaks every second one."""
-
-
-_GOODBYE = session_pb2.Up(
-    goodbye=session_pb2.Goodbye(reason=enrollment_pb2.REFUSAL_NONE, message="the child stops")
-)
 
 
 class _Left(Exception):
@@ -66,7 +63,7 @@ class Connection:
         self._on_applied = on_applied
         self._writer = Writer(exchange, self._send, MAX_FRAME_BYTES)
         self._heard = 0.0
-        self._leaving = False
+        self._farewell: session_pb2.Up | None = None
         self.welcome = session_pb2.Welcome()
 
     async def open(self, hello: session_pb2.Hello) -> session_pb2.Welcome:
@@ -125,9 +122,11 @@ class Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def leave(self) -> None:
+    def leave(self, word: str = frames.STOPS) -> None:
         """End on purpose: the writer says goodbye, so that the hub knows that we did not vanish; `run` ends."""
-        self._leaving = True
+        self._farewell = session_pb2.Up(
+            goodbye=session_pb2.Goodbye(reason=enrollment_pb2.REFUSAL_NONE, message=word)
+        )
         self._writer.beat()
 
     def close(self) -> None:
@@ -136,8 +135,8 @@ class Connection:
 
     async def _send(self, frame: Frame | None) -> None:
         await self._call.write(frames.up(frame))
-        if self._leaving:
-            await self._call.write(_GOODBYE)
+        if self._farewell is not None:
+            await self._call.write(self._farewell)
             await self._call.done_writing()
             raise _Left
 
@@ -155,6 +154,8 @@ class Connection:
         except DeadlineExceeded as error:
             return End(str(error))
         except _Left:
+            # The hub ends the stream once it has read our last word; cutting it before would lose the word.
+            await asyncio.sleep(HEARD_SECONDS)
             return End("we left")
         raise AssertionError("the writer ends only by an error")
 

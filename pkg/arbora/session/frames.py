@@ -6,6 +6,11 @@ from arbora.mirror import wire
 from arbora.mirror.exchange import Frame
 from arbora.v1 import session_pb2 as pb
 
+STOPS = "the child stops"
+"""The usual last word of a child."""
+MOVED = "moved"
+"""The last word of a hub that goes to another parent: it will not come back to this one."""
+
 
 def up(frame: Frame | None) -> pb.Up:
     """What the child sends for `frame`; None is a heartbeat."""

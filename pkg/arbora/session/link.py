@@ -19,12 +19,12 @@ import structlog
 
 from arbora.errors import ArboraError, Refused, StorageFailed
 from arbora.identity import keys
-from arbora.identity.names import Kind
+from arbora.identity.names import Kind, Path
 from arbora.mirror import wire
 from arbora.mirror.exchange import Exchange
 from arbora.mirror.inbox import Applied
 from arbora.rpc.channel import session_channel
-from arbora.session import enroll
+from arbora.session import enroll, frames
 from arbora.session.backoff import Backoff
 from arbora.session.connection import Connection, End
 from arbora.session.credential import Credential, CredentialStore, utc_now
@@ -48,7 +48,8 @@ class Introduction:
     instance_id: str
     """Random, new at each start of the process."""
     cluster_uid: str = ""
-    hub_instances: tuple[str, ...] = ()
+    hub_instances: Callable[[], tuple[str, ...]] = tuple
+    """Of a hub: its id and those of all hubs below it, asked anew at each dialing."""
     capabilities: tuple[str, ...] = ()
 
 
@@ -84,6 +85,9 @@ class Link:
         self._connection: Connection | None = None
         self._window = 0.0
         self._failures = 0
+        self._state = LinkState(Phase.CONNECTING, "not dialed yet")
+        self.farewell = frames.STOPS
+        """What the hub hears when `run` is cancelled."""
 
     @property
     def credential(self) -> Credential:
@@ -113,14 +117,27 @@ class Link:
     async def trust(self, bundle: tuple[bytes, ...]) -> None:
         """Take over the hub's trust bundle (DER), as told in the session; the next dialing uses it."""
         if bundle and bundle != self._credential.bundle:
-            self._credential = replace(self._credential, bundle=bundle)
-            try:
-                await self._store.save(self._credential)
-            except StorageFailed as error:
-                # It holds in memory, and every Welcome tells it again: no reason to end the link.
-                log.warning("trust bundle not kept", error=str(error))
-            else:
-                log.info("trust bundle taken over", authorities=len(bundle))
+            await self._keep(replace(self._credential, bundle=bundle), "trust bundle")
+
+    async def settle(self, path: str) -> None:
+        """Take over this child's path, which changes when a hub above moves. Raises InvalidInput."""
+        path = str(Path.parse(path))
+        if path == self._credential.path:
+            return
+        await self._keep(replace(self._credential, path=path), "path")
+        if self._state.phase is Phase.ONLINE:
+            self._say(LinkState(Phase.ONLINE, f"online as {path}", self._state.epoch, path))
+
+    async def _keep(self, credential: Credential, what: str) -> None:
+        self._credential = credential
+        try:
+            await self._store.save(credential)
+        except StorageFailed as error:
+            # It holds in memory, and every Welcome tells it again: no reason to end the link.
+            log.warning("what the hub told is not kept", what=what, error=str(error))
+        else:
+            authorities = len(credential.bundle)
+            log.info("taken over from the hub", what=what, path=credential.path, authorities=authorities)
 
     async def run(self) -> None:
         """Until cancelled. Raises Refused when only an operator can help."""
@@ -162,7 +179,7 @@ class Link:
             protocols=PROTOCOL_VERSIONS,
             capabilities=self._introduction.capabilities,
             cluster_uid=self._introduction.cluster_uid,
-            hub_instances=self._introduction.hub_instances,
+            hub_instances=self._introduction.hub_instances(),
             cursors=[wire.cursor_to_wire(lane, cursor) for lane, cursor in self._exchange.cursors()],
         )
         welcome = await connection.open(hello)
@@ -177,9 +194,8 @@ class Link:
         self._failures = 0
         await self.trust(tuple(welcome.trust_bundle))
         self._events.welcome(welcome)
-        self._events.state(
-            LinkState(Phase.ONLINE, f"online as {welcome.path}", welcome.session_epoch, welcome.path)
-        )
+        await self.settle(welcome.path)
+        self._say(LinkState(Phase.ONLINE, f"online as {welcome.path}", welcome.session_epoch, welcome.path))
 
     async def _stay(self, channel: grpc.aio.Channel, connection: Connection) -> End:
         """Run `connection`, renewing the certificate and moving over when it is time, until it ends."""
@@ -205,7 +221,7 @@ class Link:
                 running = asyncio.create_task(connection.run(), name="connection")
                 renewing = asyncio.create_task(self._renew_when_due(channel), name="renewal")
         except asyncio.CancelledError:
-            connection.leave()
+            connection.leave(self.farewell)
             await asyncio.wait((running,), timeout=LEAVE_SECONDS)
             raise
         finally:
@@ -224,6 +240,8 @@ class Link:
             try:
                 new_key = keys.to_pem(keys.new_key())
                 renewed = await enroll.renew(channel, self._credential, new_key)
+                # The path may have changed while the answer was on its way.
+                renewed = replace(renewed, path=self._credential.path)
                 await self._store.save(renewed)
             except ArboraError as error:
                 delay = backoff.next(self._chance.random())
@@ -263,7 +281,11 @@ class Link:
         return self._window * self._chance.random()
 
     def _tell(self, phase: Phase, sentence: str) -> None:
-        self._events.state(LinkState(phase, sentence))
+        self._say(LinkState(phase, sentence))
+
+    def _say(self, state: LinkState) -> None:
+        self._state = state
+        self._events.state(state)
 
 
 def _dial(credential: Credential) -> grpc.aio.Channel:

@@ -412,6 +412,11 @@ class HubServiceStub:
                 request_serializer=arbora_dot_v1_dot_access__pb2.GetHubRequest.SerializeToString,
                 response_deserializer=arbora_dot_v1_dot_access__pb2.GetHubResponse.FromString,
                 _registered_method=True)
+        self.MoveHub = channel.unary_unary(
+                '/arbora.v1.HubService/MoveHub',
+                request_serializer=arbora_dot_v1_dot_access__pb2.MoveHubRequest.SerializeToString,
+                response_deserializer=arbora_dot_v1_dot_access__pb2.MoveHubResponse.FromString,
+                _registered_method=True)
         self.RotateAuthority = channel.unary_unary(
                 '/arbora.v1.HubService/RotateAuthority',
                 request_serializer=arbora_dot_v1_dot_access__pb2.RotateAuthorityRequest.SerializeToString,
@@ -425,6 +430,13 @@ class HubServiceServicer:
 
     def GetHub(self, request, context):
         """Version, addresses, counts and CAs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveHub(self, request, context):
+        """Gives the hub another parent, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -444,6 +456,11 @@ def add_HubServiceServicer_to_server(servicer, server):
                     servicer.GetHub,
                     request_deserializer=arbora_dot_v1_dot_access__pb2.GetHubRequest.FromString,
                     response_serializer=arbora_dot_v1_dot_access__pb2.GetHubResponse.SerializeToString,
+            ),
+            'MoveHub': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveHub,
+                    request_deserializer=arbora_dot_v1_dot_access__pb2.MoveHubRequest.FromString,
+                    response_serializer=arbora_dot_v1_dot_access__pb2.MoveHubResponse.SerializeToString,
             ),
             'RotateAuthority': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateAuthority,
@@ -479,6 +496,33 @@ class HubService:
             '/arbora.v1.HubService/GetHub',
             arbora_dot_v1_dot_access__pb2.GetHubRequest.SerializeToString,
             arbora_dot_v1_dot_access__pb2.GetHubResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveHub(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/arbora.v1.HubService/MoveHub',
+            arbora_dot_v1_dot_access__pb2.MoveHubRequest.SerializeToString,
+            arbora_dot_v1_dot_access__pb2.MoveHubResponse.FromString,
             options,
             channel_credentials,
             insecure,

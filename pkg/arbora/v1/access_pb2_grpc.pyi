@@ -157,6 +157,8 @@ class HubServiceStub:
     def __new__(cls, channel: _aio.Channel) -> HubServiceAsyncStub: ...
     GetHub: _grpc.UnaryUnaryMultiCallable[_access_pb2.GetHubRequest, _access_pb2.GetHubResponse]
     """Version, addresses, counts and CAs."""
+    MoveHub: _grpc.UnaryUnaryMultiCallable[_access_pb2.MoveHubRequest, _access_pb2.MoveHubResponse]
+    """Gives the hub another parent, or none."""
     RotateAuthority: _grpc.UnaryUnaryMultiCallable[_access_pb2.RotateAuthorityRequest, _access_pb2.RotateAuthorityResponse]
     """Takes the CA rotation one phase on."""
 
@@ -167,6 +169,8 @@ class HubServiceAsyncStub(HubServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetHub: _aio.UnaryUnaryMultiCallable[_access_pb2.GetHubRequest, _access_pb2.GetHubResponse]  # type: ignore[assignment]
     """Version, addresses, counts and CAs."""
+    MoveHub: _aio.UnaryUnaryMultiCallable[_access_pb2.MoveHubRequest, _access_pb2.MoveHubResponse]  # type: ignore[assignment]
+    """Gives the hub another parent, or none."""
     RotateAuthority: _aio.UnaryUnaryMultiCallable[_access_pb2.RotateAuthorityRequest, _access_pb2.RotateAuthorityResponse]  # type: ignore[assignment]
     """Takes the CA rotation one phase on."""
 
@@ -180,6 +184,14 @@ class HubServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.GetHubResponse, _abc.Awaitable[_access_pb2.GetHubResponse]]:
         """Version, addresses, counts and CAs."""
+
+    @_abc_1.abstractmethod
+    def MoveHub(
+        self,
+        request: _access_pb2.MoveHubRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.MoveHubResponse, _abc.Awaitable[_access_pb2.MoveHubResponse]]:
+        """Gives the hub another parent, or none."""
 
     @_abc_1.abstractmethod
     def RotateAuthority(

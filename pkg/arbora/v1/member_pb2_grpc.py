@@ -70,6 +70,11 @@ class MemberServiceStub:
                 request_serializer=arbora_dot_v1_dot_member__pb2.EvictMemberRequest.SerializeToString,
                 response_deserializer=arbora_dot_v1_dot_member__pb2.EvictMemberResponse.FromString,
                 _registered_method=True)
+        self.GetTree = channel.unary_unary(
+                '/arbora.v1.MemberService/GetTree',
+                request_serializer=arbora_dot_v1_dot_member__pb2.GetTreeRequest.SerializeToString,
+                response_deserializer=arbora_dot_v1_dot_member__pb2.GetTreeResponse.FromString,
+                _registered_method=True)
 
 
 class MemberServiceServicer:
@@ -125,6 +130,13 @@ class MemberServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTree(self, request, context):
+        """Everything below a hub, asked of every hub on the way; those that don't answer are named.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MemberServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -162,6 +174,11 @@ def add_MemberServiceServicer_to_server(servicer, server):
                     servicer.EvictMember,
                     request_deserializer=arbora_dot_v1_dot_member__pb2.EvictMemberRequest.FromString,
                     response_serializer=arbora_dot_v1_dot_member__pb2.EvictMemberResponse.SerializeToString,
+            ),
+            'GetTree': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTree,
+                    request_deserializer=arbora_dot_v1_dot_member__pb2.GetTreeRequest.FromString,
+                    response_serializer=arbora_dot_v1_dot_member__pb2.GetTreeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -354,6 +371,33 @@ class MemberService:
             '/arbora.v1.MemberService/EvictMember',
             arbora_dot_v1_dot_member__pb2.EvictMemberRequest.SerializeToString,
             arbora_dot_v1_dot_member__pb2.EvictMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTree(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/arbora.v1.MemberService/GetTree',
+            arbora_dot_v1_dot_member__pb2.GetTreeRequest.SerializeToString,
+            arbora_dot_v1_dot_member__pb2.GetTreeResponse.FromString,
             options,
             channel_credentials,
             insecure,

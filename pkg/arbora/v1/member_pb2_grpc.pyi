@@ -47,6 +47,8 @@ class MemberServiceStub:
     """Keeps new work away from a member, or lets it come again."""
     EvictMember: _grpc.UnaryUnaryMultiCallable[_member_pb2.EvictMemberRequest, _member_pb2.EvictMemberResponse]
     """Denies the identity, closes its session, forgets the member."""
+    GetTree: _grpc.UnaryUnaryMultiCallable[_member_pb2.GetTreeRequest, _member_pb2.GetTreeResponse]
+    """Everything below a hub, asked of every hub on the way; those that don't answer are named."""
 
 @_typing.type_check_only
 class MemberServiceAsyncStub(MemberServiceStub):
@@ -67,6 +69,8 @@ class MemberServiceAsyncStub(MemberServiceStub):
     """Keeps new work away from a member, or lets it come again."""
     EvictMember: _aio.UnaryUnaryMultiCallable[_member_pb2.EvictMemberRequest, _member_pb2.EvictMemberResponse]  # type: ignore[assignment]
     """Denies the identity, closes its session, forgets the member."""
+    GetTree: _aio.UnaryUnaryMultiCallable[_member_pb2.GetTreeRequest, _member_pb2.GetTreeResponse]  # type: ignore[assignment]
+    """Everything below a hub, asked of every hub on the way; those that don't answer are named."""
 
 class MemberServiceServicer(metaclass=_abc_1.ABCMeta):
     """Members for clients."""
@@ -126,5 +130,13 @@ class MemberServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_member_pb2.EvictMemberResponse, _abc.Awaitable[_member_pb2.EvictMemberResponse]]:
         """Denies the identity, closes its session, forgets the member."""
+
+    @_abc_1.abstractmethod
+    def GetTree(
+        self,
+        request: _member_pb2.GetTreeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_member_pb2.GetTreeResponse, _abc.Awaitable[_member_pb2.GetTreeResponse]]:
+        """Everything below a hub, asked of every hub on the way; those that don't answer are named."""
 
 def add_MemberServiceServicer_to_server(servicer: MemberServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -44,14 +44,46 @@ class ObjectStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedPart:
+    """A part of a workload somewhere below a child hub."""
+
+    path: str
+    """Relative to that hub."""
+    generation: int
+    replicas: int
+    state: State
+    message: str = ""
+    stale: bool = False
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What a child hub did with its budget."""
+
+    replicas: int
+    """Pods that have a place."""
+    shortfall: int
+    """Pods without one."""
+    budget: tuple[int, int] = (0, 0)
+    """(replicas, copies) that this answers."""
+    reasons: tuple[str, ...] = ()
+    parts: tuple[PlacedPart, ...] = ()
+    """Some of them, where there are many."""
+    parts_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AssignmentStatus:
-    """How an assignment is doing in one member."""
+    """How an assignment is doing in one child."""
 
     uid: str
     generation: int
     state: State
     objects: tuple[ObjectStatus, ...] = ()
     message: str = ""
+    placed: Placed | None = None
+    """Of a child hub."""
 
 
 _WORST_FIRST = (

@@ -84,10 +84,28 @@ def test_no_members_is_said_on_stderr_and_is_no_failure(arbora: Arbora) -> None:
 def test_the_tree_draws_paths_and_nodes_that_are_only_passed_through(fleet: FakeHub, arbora: Arbora) -> None:
     assert ok(arbora("members", "tree")).splitlines() == [
         "/",
-        "├── edge-7     Online            12/32 GPUs free",
-        "├── edge-8     Lost              8/8 GPUs free",
-        "└── eu",
-        "    └── paris  Online            0/16 GPUs free",
+        "├── ● edge-7     Online  H100  ██████░░░░ 12/32 free",
+        "├── ○ edge-8     Lost    H100  ░░░░░░░░░░ 8 not counted",
+        "└──   eu",
+        "    └── ● paris  Online  A100  ██████████ 0/16 free",
+    ]
+
+
+def test_the_tree_begins_where_it_is_asked_to_and_ends_after_so_many_levels(
+    fleet: FakeHub, arbora: Arbora
+) -> None:
+    below = ["/eu", "└── ● paris  Online  A100  ██████████ 0/16 free"]
+    assert ok(arbora("members", "tree", "/eu")).splitlines() == below
+    paths = [
+        one["path"] for one in json.loads(ok(arbora("members", "tree", "--depth", "1", "-o", "json")))["lines"]
+    ]
+    assert paths == ["/edge-7", "/edge-8"]
+
+
+def test_a_tree_of_some_labels_shows_those_members_and_the_way_to_them(fleet: FakeHub, arbora: Arbora) -> None:
+    assert ok(arbora("members", "tree", "-l", "gpu=h100")).splitlines() == [
+        "/",
+        "└── ● edge-7  Online  H100  ██████░░░░ 12/32 free",
     ]
 
 
@@ -356,3 +374,18 @@ def test_the_hub_is_shown_and_its_ca_rotated(hub: FakeHub, arbora: Arbora) -> No
     assert "prepared" in ok(arbora("hub", "rotate-ca", "prepare"))
     assert arbora("hub", "rotate-ca", "retire").exit_code == 5
     assert arbora("hub", "rotate-ca", "jump").exit_code == 2
+
+
+def test_a_hub_is_put_below_another_and_says_where_it_stands(hub: FakeHub, arbora: Arbora) -> None:
+    moved = ok(arbora("hub", "move", "--parent", "root.example.org:7444", "--join-token", "arb1.x"))
+    assert "Path: /eu" in flat(moved)
+    info = flat(ok(arbora("hub", "info")))
+    assert "Parent: root.example.org:7444" in info
+    assert "Uplink: online: online as /eu" in info
+    assert "Path: /" in flat(ok(arbora("hub", "move", "--detach")))
+    assert "Parent" not in ok(arbora("hub", "info"))
+
+
+def test_a_move_says_where_to(hub: FakeHub, arbora: Arbora) -> None:
+    assert arbora("hub", "move").exit_code == 2
+    assert arbora("hub", "move", "--parent", "a:1", "--detach").exit_code == 2

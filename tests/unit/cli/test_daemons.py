@@ -67,6 +67,23 @@ def test_a_hub_takes_its_data_directory_from_the_environment(hub_daemon: Daemon,
     assert hub_daemon.settings.data_dir == home / "here"
 
 
+def test_a_hub_is_told_its_parent_and_its_standbys(hub_daemon: Daemon, run: Run) -> None:
+    tree = ("--parent", "root:7444", "--join-token", "arb1.x", "--name", "eu", "--export", "summary")
+    assert run("hub", "serve", *tree, "--standby", "b:7444=arb1.y", "--coalesce", "1").exit_code == 0
+    settings = hub_daemon.settings
+    assert (settings.parent, settings.name, settings.export) == ("root:7444", "eu", "summary")
+    assert settings.coalesce_seconds == 1.0
+    assert settings.join_token.reveal() == "arb1.x"
+    assert [(address, token.reveal()) for address, token in settings.standby] == [("b:7444", "arb1.y")]
+    assert "arb1" not in repr(settings)
+
+
+def test_a_standby_without_a_token_is_refused_and_not_repeated(hub_daemon: Daemon, run: Run) -> None:
+    result = run("hub", "serve", "--standby", "arb1.secret")
+    assert result.exit_code == 2
+    assert "arb1.secret" not in result.stderr
+
+
 def test_an_agent_reads_its_join_token_from_a_file(agent_daemon: Daemon, run: Run, tmp_path: Path) -> None:
     (tmp_path / "t").write_text("arb1.a.b.c\n")
     arguments = ("--hub", "h:7444", "--join-token-file", str(tmp_path / "t"), "--simulate", "4x8xH100")

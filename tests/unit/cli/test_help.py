@@ -30,11 +30,11 @@ COMMANDS = list(_commands(typer.main.get_command(app)))
 
 def test_every_promised_command_is_there() -> None:
     promised = """
-        hub serve, hub info, hub rotate-ca, agent run, agent manifest, join-token create, join-token list,
-        join-token revoke, members list, members tree, members describe, members label, members taint,
-        members cordon, members uncordon, members evict, gpus, apply, workloads list, workloads describe,
-        workloads explain, workloads rebalance, simulate, workloads delete,
-        workloads watch, token create, events, audit, access create, access list,
+        hub serve, hub info, hub move, hub rotate-ca, agent run, agent manifest, join-token create,
+        join-token list, join-token revoke, members list, members tree, members describe,
+        members label, members taint, members cordon, members uncordon, members evict, gpus, apply,
+        workloads list, workloads describe, workloads explain, workloads rebalance, simulate,
+        workloads delete, workloads watch, token create, events, audit, access create, access list,
         access revoke, access whoami, access use, version
     """
     assert {" ".join(path) for path in COMMANDS} == {name.strip() for name in promised.split(",")}

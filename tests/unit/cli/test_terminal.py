@@ -103,3 +103,10 @@ def test_only_long_columns_shrink_and_never_below_what_can_be_read(
 
 def test_a_text_is_shortened_with_an_ellipsis() -> None:
     assert (shorten("abcdef", 4), shorten("abc", 3)) == ("abc…", "abc")
+
+
+def test_the_tree_is_coloured_on_a_terminal(fleet: FakeHub) -> None:
+    code, sent = on_terminal("members", "tree", columns=100)
+    assert code == 0
+    assert "\x1b[32mOnline\x1b[0m" in re.sub(r"(\x1b\[32m) *(Online) *(\x1b\[0m)", r"\1\2\3", sent)
+    assert "12/32 free" in sent

@@ -30,6 +30,8 @@ def test_there_is_one_for_each_thing_that_people_ask_for_first() -> None:
         "placement-gpu-type",
         "placement-most-free",
         "service-account",
+        "tree-by-path",
+        "tree-divided",
     ]
 
 

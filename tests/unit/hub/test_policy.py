@@ -30,7 +30,7 @@ def refused(**fields: Any) -> str:
 def test_members_are_children_of_this_hub_by_name_or_by_path_and_each_counts_once() -> None:
     assert read(members=["paris", "/eu/paris", "/eu/rome"]).members == ("paris", "rome")
     assert refused(members=["paris", "/cn/paris"]) == "spec.placement.members[1]"
-    assert refused(members=["paris/edge"]) == "spec.placement.members[0]"
+    assert read(members=["paris/edge", "/eu/rome/edge"]).members == ("paris", "rome"), "through those children"
     assert refused(members=["/eu"]) == "spec.placement.members[0]"
 
 

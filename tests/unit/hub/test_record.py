@@ -18,6 +18,7 @@ from arbora.workloads.model import AssignmentStatus, State
 from arbora_hub.placement.decide import Decision
 from arbora_hub.placement.explain import Explanation
 from arbora_hub.store.rows import WorkloadRow
+from arbora_hub.workloads.dispatch import unfit
 from arbora_hub.workloads.record import Bound, WorkloadRecord, read_submission, restored, succeeding
 from tests.support.hub import config_map
 from tests.support.placing import deployment
@@ -166,11 +167,11 @@ def test_its_sentence_names_what_is_wrong_first() -> None:
 
 def test_children_that_would_get_something_an_override_does_not_fit_are_named() -> None:
     made = record(spec(config_map("x"), placement={"selector": {}}, overrides=[UNFIT]), c=Bound(1, replicas=0))
-    assert made.unfit(decided(("a", 0), ("c", 0)), facts) == {}
-    found = made.unfit(decided(("a", 0), ("b", 0)), facts)
+    assert unfit(made, {"a": 0, "c": 0}, facts) == {}
+    found = unfit(made, {"a": 0, "b": 0}, facts)
     assert list(found) == ["b"]
     assert found["b"].startswith("does not suit an override: spec.overrides[0].edits[0]")
     made.bound["b"] = Bound(1, replicas=0)
-    assert made.unfit(decided(("b", 0)), facts) == {}, "what runs there stays"
+    assert unfit(made, {"b": 0}, facts) == {}, "what runs there stays"
     made.excluded = found
     assert made.request().excluded == found

@@ -15,7 +15,8 @@ from arbora_hub.placement.policy import Policy, Request, Toleration
 from arbora_hub.placement.reservations import TTL
 from arbora_hub.store.rows import ChildRow, TaintRow
 from arbora_hub.workloads.arrivals import COUNTED_SECONDS
-from arbora_hub.workloads.scheduler import AGAIN_SECONDS, Scheduler, place_of, rows_of
+from arbora_hub.workloads.places import place_of, rows_of
+from arbora_hub.workloads.scheduler import AGAIN_SECONDS, Scheduler
 from tests.unit.placement.fleet import ask, pods
 
 ONE = Policy(clusters=1)
@@ -231,7 +232,7 @@ def test_what_an_earlier_process_placed_leaves_where_it_is() -> None:
 def test_a_place_is_what_the_member_is_and_its_rows_what_it_reported() -> None:
     a = child("a", used=3, labels={"tier": "gold"}, taints=(OFF,), cordoned=True)
     a.liveness = Liveness.LOST
-    place = place_of(a, "/eu/a")
+    place = place_of(a, "/eu/a", {})
     assert (place.name, place.path, place.labels["tier"], place.cordoned) == ("a", "/eu/a", "gold", True)
     assert (str(place.taints[0]), place.taints[0].added, place.liveness) == ("power=off:NoExecute", 100.0, "lost")
     (row,) = rows_of(a, lambda name, gpu_class: 2.5)

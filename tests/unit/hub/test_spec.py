@@ -30,12 +30,15 @@ def test_paths_and_names_of_children_are_the_same_thing() -> None:
     assert wish.members == ("paris", "oslo")
 
 
+def test_a_member_further_down_is_named_through_the_child_it_is_below() -> None:
+    assert read_policy(pb.Placement(members=["eu/paris", "/eu/oslo"]), ROOT).members == ("eu",)
+
+
 @pytest.mark.parametrize(
     ("placement", "field"),
     [
         (pb.Placement(), "spec.placement"),
         (pb.Placement(members=["ok", "Not OK"]), "spec.placement.members[1]"),
-        (pb.Placement(members=["eu/paris"]), "spec.placement.members[0]"),
         (
             pb.Placement(
                 selector=pb.LabelSelector(match_expressions=[pb.LabelRequirement(key="a", operator="Sometimes")])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbora_hub.placement.filters.taints import next_eviction, tolerates
-from arbora_hub.placement.policy import Policy, Toleration
+from arbora_hub.placement.policy import AffinityGroup, Division, Policy, Toleration
 from arbora_hub.placement.rows import Taint
 from arbora_hub.placement.snapshot import Snapshot
 from tests.unit.placement.fleet import ask, member, place, pods
@@ -131,3 +131,12 @@ def test_new_work_is_let_in_while_it_is_tolerated_and_no_more_after_that() -> No
     request = ask(pods(1), Policy(tolerations=(tolerated(30.0),)))
     assert place(request, there, now=129.0).assignments == (("a", 1),)
     assert place(request, there, now=130.0).assignments == ()
+
+
+def test_a_taint_drives_work_out_of_a_group_even_if_the_others_are_too_small() -> None:
+    tainted = member("a", [8], taints=(Taint("gone", "NoExecute"),))
+    snapshot = Snapshot([tainted, member("b", [2])])
+    groups = (AffinityGroup("first", ("a",)), AffinityGroup("second", ("b",)))
+    policy = Policy(groups=groups, overflow=True, division=Division(partial=False))
+    decision = place(ask(pods(8), policy), snapshot, {"a": 8})
+    assert (decision.assignments, decision.pending) == ((), 8)

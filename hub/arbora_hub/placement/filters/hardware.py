@@ -120,9 +120,9 @@ class Fit:
         verdicts[short & (there.unreserved >= needed)] = 3
         if world.request.quota:
             for child, left in world.request.quota.items():
-                slot = world.snapshot.slot(child)
-                if slot is not None and short[slot] and left < devices:
-                    verdicts[slot] = 5
+                for slot in world.snapshot.slots_of(child):
+                    if short[slot] and left < devices:
+                        verdicts[slot] = 5
         return verdicts
 
     def sentence(self, world: World, slot: int, code: str) -> str:
@@ -141,7 +141,7 @@ class Fit:
             case "RESERVED":
                 return f"has room for {what}, but it is reserved for work on its way there"
             case "QUOTA":
-                return f"may give this queue {world.request.quota[world.snapshot.place(slot).name]} more GPUs"
+                return f"may give this queue {world.request.quota[world.snapshot.place(slot).child]} more GPUs"
             case _:
                 return "has too little free CPU or memory"
 

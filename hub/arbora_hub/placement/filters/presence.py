@@ -84,11 +84,10 @@ class Exclusion:
         """See Filter."""
         verdicts = np.zeros(world.snapshot.slots, dtype=np.int64)
         for child in world.request.excluded:
-            slot = world.snapshot.slot(child)
-            if slot is not None:
+            for slot in world.snapshot.slots_of(child):
                 verdicts[slot] = 1
         return verdicts
 
     def sentence(self, world: World, slot: int, code: str) -> str:
         """See Filter."""
-        return world.request.excluded[world.snapshot.place(slot).name]
+        return world.request.excluded[world.snapshot.place(slot).child]

@@ -75,7 +75,6 @@ def transfer(world: World) -> Floats:
     """Per slot, 1 where the data is there within a minute, less in proportion."""
     rates = np.ones(world.snapshot.slots)
     for child, seconds in world.request.transfer_seconds.items():
-        slot = world.snapshot.slot(child)
-        if slot is not None and seconds > TRANSFER_SECONDS:
+        for slot in world.snapshot.slots_of(child) if seconds > TRANSFER_SECONDS else ():
             rates[slot] = TRANSFER_SECONDS / seconds
     return rates

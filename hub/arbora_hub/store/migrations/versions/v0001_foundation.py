@@ -65,6 +65,8 @@ def upgrade() -> None:
         sa.Column("manifests", sa.LargeBinary, nullable=False),
         sa.Column("created", sa.Double, nullable=False),
         sa.Column("deleting", sa.Boolean, nullable=False),
+        sa.Column("from_parent", sa.Boolean, nullable=False),
+        sa.Column("budget", sa.LargeBinary, nullable=False),
         sa.UniqueConstraint("name", name="workloads_name"),
     )
     op.create_table(
@@ -75,6 +77,7 @@ def upgrade() -> None:
         sa.Column("withdrawn", sa.Boolean, nullable=False),
         sa.Column("status", sa.LargeBinary, nullable=False),
         sa.Column("replicas", sa.BigInteger, nullable=False),
+        sa.Column("copies", sa.BigInteger, nullable=False),
     )
     op.create_index("assignments_by_child", "assignments", ["child"])
     op.create_table(
