@@ -196,7 +196,14 @@ class Progress:
 
     def _status(self, state: State, objects: tuple[ObjectStatus, ...], message: str) -> AssignmentStatus:
         assignment = self.assignment
-        return AssignmentStatus(assignment.uid, assignment.generation, state, objects, message[:MAX_MESSAGE])
+        return AssignmentStatus(
+            assignment.uid,
+            assignment.generation,
+            state,
+            objects,
+            message[:MAX_MESSAGE],
+            share=assignment.share,
+        )
 
     def _withdrawal(self, owned: Sequence[OwnedObject], problem: str) -> AssignmentStatus:
         remaining = [each for group in leaving(self.assignment, self.items, owned) for each in group]

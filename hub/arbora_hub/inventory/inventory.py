@@ -251,6 +251,14 @@ class Inventory:
         for callback in self._on_report:
             callback(child, key)
 
+    def told_all(self, child: Child) -> None:
+        """All that the child has to say of its GPUs has arrived; what was saved before is no more."""
+        if child.restored:
+            child.sketches.clear()
+            child.restored = False
+            for callback in self._on_capacity:
+                callback(child)
+
     async def run(self) -> None:
         """Judge liveness and save what was reported, until cancelled."""
         saved = asyncio.get_running_loop().time()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from arbora_hub.placement.filters.choice import Choice, Expression, Groups, SpreadLabels
 from arbora_hub.placement.filters.hardware import Fit, GpuClasses, HardClaims, Kinds
 from arbora_hub.placement.filters.port import Filter
-from arbora_hub.placement.filters.presence import Cordon, Exclusion, Liveness
+from arbora_hub.placement.filters.presence import Capped, Cordon, Exclusion, Liveness
 from arbora_hub.placement.filters.taints import NoExecute, NoSchedule
 from arbora_hub.placement.scores.cost import Cost
 from arbora_hub.placement.scores.fitness import Compliance, Topology
@@ -41,6 +41,7 @@ FILTERS: tuple[Filter, ...] = (
     SpreadLabels(),
     GpuClasses(),
     Fit(),
+    Capped(),
 )
 
 SCORERS: tuple[Scorer, ...] = (

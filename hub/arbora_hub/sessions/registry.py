@@ -207,6 +207,10 @@ class Sessions:
                     "are kept out. Upgrade the hub if the child is newer.",
                 )
 
+        # a whole snapshot is there: what it did not name the child has not
+        if child.restored and child.exchange.inbox(Lane.BULK).cursor.epoch:
+            self._inventory.told_all(child)
+
     def evict(self, name: str, reason: str) -> None:
         """End the child's session at once; the caller has denied its identity."""
         session = self._sessions.get(name)

@@ -34,24 +34,40 @@ class Arrivals:
     def __init__(self) -> None:
         self._waiting: dict[str, dict[str, Arrival]] = {}
         self._used: dict[str, int] = {}
-        self._grown: dict[str, int] = {}
-        """Child -> devices by which its use grew and that no arrival has claimed."""
+        self._grown: dict[str, list[tuple[float, int]]] = {}
+        """Child -> (when, devices) by which its use grew lately and that no arrival has claimed."""
 
     def arrived(self, one: Arrival) -> None:
         """A status came in; ask `counted` next."""
         self._waiting.setdefault(one.child, {})[one.uid] = one
 
-    def reported(self, child: str, used: int, *, expecting: bool) -> None:
+    def sent(self, uid: str, child: str) -> None:
+        """More of a workload is on its way there: neither its status nor any growth so far is of that."""
+        self._grown.pop(child, None)
+        there = self._waiting.get(child, {})
+        if uid in there:
+            self._taken(there[uid])
+
+    def reported(self, child: str, used: int, now: float, *, expecting: bool) -> None:
         """GPUs were reported; ask `counted` next. expecting: whether something is on its way there."""
         growth = used - self._used.get(child, used)
         self._used[child] = used
-        self._grown[child] = self._grown.get(child, 0) + max(0, growth) if expecting else 0
+        if not expecting:
+            self._grown.pop(child, None)
+        elif growth > 0:
+            self._grown.setdefault(child, []).append((now, growth))
 
-    def counted(self, child: str) -> Iterator[Arrival]:
+    def counted(self, child: str, now: float) -> Iterator[Arrival]:
         """Take out those whose GPUs are counted, first come first."""
+        # older growth was of what was settled without it, or not of this hub's work at all
+        lately = [one for one in self._grown.pop(child, ()) if now - one[0] < COUNTED_SECONDS]
+        left = sum(devices for _when, devices in lately)
         for one in list(self._waiting.get(child, {}).values()):
-            if one.devices <= self._grown.get(child, 0):
+            if one.devices <= left:
+                left -= one.devices
                 yield self._taken(one)
+        if left:
+            self._grown[child] = [(lately[-1][0], left)]
 
     def overdue(self, now: float) -> Iterator[Arrival]:
         """Take out those that must be counted by now, although that could not be seen."""
@@ -66,7 +82,6 @@ class Arrivals:
         return min(waiting, default=math.inf) + COUNTED_SECONDS
 
     def _taken(self, one: Arrival) -> Arrival:
-        self._grown[one.child] = max(0, self._grown.get(one.child, 0) - one.devices)
         there = self._waiting[one.child]
         del there[one.uid]
         if not there:

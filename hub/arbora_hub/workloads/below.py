@@ -21,6 +21,7 @@ def assignment_below(record: WorkloadRecord, child: str, part: Bound, own_path: 
         generation=part.generation,
         withdrawn=part.withdrawn,
         labels=record.row.labels,
+        share=part.replicas,
     )
     if not part.withdrawn:
         submission = record.submission

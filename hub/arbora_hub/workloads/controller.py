@@ -23,6 +23,7 @@ from arbora.manifests.difference import text_difference
 from arbora.v1 import workload_pb2 as pb
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.inventory.liveness import Liveness
 from arbora_hub.journal import NORMAL, Journal
 from arbora_hub.placement.decide import Decision
 from arbora_hub.sessions.registry import Sessions
@@ -39,9 +40,9 @@ from arbora_hub.workloads.loading import stored_workloads
 from arbora_hub.workloads.places import facts_of
 from arbora_hub.workloads.record import (
     Applied,
-    Bound,
     Submission,
     WorkloadRecord,
+    bound_to,
     following,
     read_submission,
     succeeding,
@@ -210,7 +211,9 @@ class Workloads(Book):
         if news.arrived:
             self._scheduler.arrived(uid, child.name, self._clock())
             self._wake.set()
-        if news.gone or (news.short is not None and self._caps.note(record, child.name, news.short)):
+        if news.gone or (
+            news.short is not None and self._caps.note(record, child.name, news.short, self._clock())
+        ):
             self._queue(record.row.name)
         self.changes.notify(record.row.name)
 
@@ -223,6 +226,8 @@ class Workloads(Book):
             self._facts_of[child.name] = facts
         for record in self._by_name.values():
             policy, part = record.submission.policy, record.bound.get(child.name)
+            if part is not None and child.liveness is Liveness.ONLINE and on_its_way(part):
+                self._scheduler.reserve_again(record.request(), child.name, part.replicas, self._clock())
             if same and part is not None and not record.pending:
                 continue  # only its presence changed, and what it has stays: a whole fleet may come back
             if part is not None and record.submission.overrides and active:
@@ -237,7 +242,7 @@ class Workloads(Book):
 
     def capacity_changed(self, child: Child) -> None:
         """A child's free GPUs changed: whoever waits for such may go there now."""
-        self._scheduler.capacity_reported(child)
+        self._scheduler.capacity_reported(child, self._clock())
         self._place(child)
         for name in self._caps.lift(child.name):
             self._queue(name)
@@ -250,11 +255,13 @@ class Workloads(Book):
         saved = loop.time()
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(SAVE_SECONDS, self._scheduler.rest(self._clock()))):
+                rest = min(self._scheduler.rest(self._clock()), self._caps.next_moment() - self._clock())
+                async with asyncio.timeout(min(SAVE_SECONDS, max(0.0, rest))):
                     await self._wake.wait()
             self._wake.clear()
             leaving = filter(None, map(self._by_uid.get, self._scheduler.leaving(self._clock())))
-            names, self._woken = (*self._woken, *(one.row.name for one in leaving)), {}
+            moved = (*(one.row.name for one in leaving), *self._caps.due(self._clock()))
+            names, self._woken = (*self._woken, *moved), {}
             for name in dict.fromkeys(names):
                 await self._settle(name)
             roomier, self._roomier = (*self._roomier, *self._scheduler.due(self._clock())), {}
@@ -348,12 +355,8 @@ class Workloads(Book):
             if decision.pending and self._scheduler.room != room:
                 self._queue(row.name)  # what it waits for may have come while it was not known yet
         for stored in parts:
-            before = record.bound.get(stored.child)
-            self._parts[stored.child] += before is None
-            status = before.status if before is not None else None
-            record.bound[stored.child] = Bound(
-                stored.generation, stored.withdrawn, status, replicas=stored.replicas, copies=stored.copies
-            )
+            self._parts[stored.child] += stored.child not in record.bound
+            record.bound[stored.child] = bound_to(stored, record.bound.get(stored.child))
         self._by_name[row.name] = self._by_uid[row.uid] = record
         for stored in parts:
             if not self._dispatch.send_to(record, stored.child, record.bound[stored.child]):
@@ -365,7 +368,8 @@ class Workloads(Book):
         """A child hub was asked to keep room for a gang."""
         if (record := self._by_uid.get(uid)) is not None:
             if not granted:
-                self._caps.note(record, child, 0)
+                self._scheduler.taken_away(uid, child)
+                self._caps.note(record, child, 0, self._clock())
             self._queue(record.row.name)
 
     async def _forget(self, record: WorkloadRecord, children: Iterable[str]) -> None:
@@ -388,5 +392,6 @@ class Workloads(Book):
             self._by_name.pop(row.name, None)
             self._by_uid.pop(row.uid, None)
             self._scheduler.forget(row.uid)
+            self._caps.forget(row.uid)
             self._journal.event(NORMAL, "WorkloadDeleted", f"workload/{row.name}", f"{row.name} is gone.")
         self.changes.notify(row.name)

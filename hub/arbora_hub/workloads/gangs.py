@@ -110,9 +110,8 @@ class Gangs:
             lifetime=Duration(seconds=int(TTL)),
         )
         asked.timer = asyncio.get_running_loop().call_later(self.patience, self._silent, uid, name)
-        self._sessions.put(
-            child, f"reservation/{uid}", message.SerializeToString(deterministic=True), volatile=True
-        )
+        # It stays until it is taken back, which the child hears then; a volatile record's end nobody hears.
+        self._sessions.put(child, f"reservation/{uid}", message.SerializeToString(deterministic=True))
 
     async def refusing(self, record: WorkloadRecord) -> str | None:
         """Ask all child hubs of a gang's decision; the first that keeps no room, None if all do."""
@@ -162,6 +161,8 @@ class Gangs:
             return
         if asked.timer is not None:
             asked.timer.cancel()
+        if asked.awaited is not None and not asked.awaited.done():
+            asked.awaited.set_result(False)  # the hub above has lost interest meanwhile
         child = self._inventory.find(name)
         if child is not None:
             self._sessions.delete(child, f"reservation/{uid}")

@@ -19,7 +19,7 @@ from arbora.workloads.model import AssignmentStatus, State, roll_up
 from arbora_hub.placement.decide import Decision
 from arbora_hub.placement.demand import Demand
 from arbora_hub.placement.policy import Policy, Request
-from arbora_hub.store.rows import WorkloadRow
+from arbora_hub.store.rows import AssignmentRow, WorkloadRow
 from arbora_hub.workloads.bind import Binding, Part, bind
 from arbora_hub.workloads.demand import can_divide, demand_of
 from arbora_hub.workloads.known_gpus import check_gpus
@@ -43,6 +43,18 @@ class Bound:
     """Pods that it is to run: its share where they are divided, else all of them; 0 without pods."""
     copies: int = 0
     """Of a child hub that runs all of it in several members: in how many at most; 0: no limit."""
+
+
+def bound_to(row: AssignmentRow, before: Bound | None) -> Bound:
+    """A child's part as it was just stored.
+
+    What the child last said stays: it says the same only once. But what it said of a deletion is over when it is
+    to run the workload again.
+    """
+    status, fresh = (before.status, before.fresh) if before is not None else (None, False)
+    if not row.withdrawn and status is not None and status.state in (State.DELETING, State.DELETED):
+        status, fresh = None, False
+    return Bound(row.generation, row.withdrawn, status, fresh, row.replicas, row.copies)
 
 
 @dataclass(frozen=True)
@@ -186,6 +198,7 @@ class WorkloadRecord:
             generation=part.generation,
             manifests=manifests,
             withdrawn=part.withdrawn,
+            share=part.replicas,
         )
 
     def warnings(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def is_gone(part: Bound) -> bool:
 def on_its_way(part: Bound) -> bool:
     """Whether the pods of a part need not have their GPUs yet, by what the child said."""
     status = part.status
-    told = status is not None and status.generation >= part.generation
+    told = status is not None and status.generation >= part.generation and status.share == part.replicas
     return not part.withdrawn and not (told and status is not None and status.state not in _ON_ITS_WAY)
 
 

@@ -21,6 +21,7 @@ from arbora_hub.placement.filters.taints import next_eviction
 from arbora_hub.placement.pending import Pending
 from arbora_hub.placement.policy import Request
 from arbora_hub.placement.reservations import Reservations
+from arbora_hub.placement.rows import child_of
 from arbora_hub.placement.snapshot import Snapshot
 from arbora_hub.workloads.arrivals import Arrival, Arrivals
 from arbora_hub.workloads.departures import Departures
@@ -83,6 +84,14 @@ class Scheduler:
     def reserve(self, request: Request, decision: Decision, now: float) -> None:
         """Reserve what a decision added, at once: the next one may be asked for while this one is stored."""
         self._reservations.hold(request.uid, request.demand, decision.added, now)
+        for place, _replicas in decision.added:
+            self._arrivals.sent(request.uid, child_of(place))
+
+    def reserve_again(self, request: Request, child: str, replicas: int, now: float) -> None:
+        """A child is back, and a part may only now arrive there: what was reserved may have run out meanwhile."""
+        if not self._reservations.devices(request.uid, child):
+            places = self._snapshot.places_of(child)
+            self._reservations.hold(request.uid, request.demand, [(one, replicas) for one in places[:1]], now)
 
     def take_back(self, request: Request, decision: Decision) -> None:
         """A decision could not be stored: drop what `reserve` did last for it."""
@@ -117,15 +126,15 @@ class Scheduler:
         """A workload's pods have their GPUs by the child's status. `due` tells what follows."""
         if devices := self._reservations.devices(uid, child):
             self._arrivals.arrived(Arrival(uid, child, devices, now))
-            self._settle(self._arrivals.counted(child))
+            self._settle(self._arrivals.counted(child, now))
         else:
             self._reservations.clear(uid, child)
 
-    def capacity_reported(self, child: Child) -> None:
+    def capacity_reported(self, child: Child, now: float) -> None:
         """A child reported its GPUs anew. Take that over with `place_changed`."""
         used = sum(row.used for sketch in child.sketches.values() for row in sketch.rows)
-        self._arrivals.reported(child.name, used, expecting=self._reservations.holds_at(child.name))
-        self._settle(self._arrivals.counted(child.name))
+        self._arrivals.reported(child.name, used, now, expecting=self._reservations.holds_at(child.name))
+        self._settle(self._arrivals.counted(child.name, now))
 
     def taken_away(self, uid: str, child: str) -> None:
         """A workload has no part in a child any more."""

@@ -24,6 +24,7 @@ def summary_of(record: WorkloadRecord, inventory: Inventory) -> AssignmentStatus
         generation=record.row.generation,
         state=record.state(),
         message=record.sentence(),
+        share=budget.replicas,
         placed=Placed(
             replicas=placed,
             shortfall=shortfall,

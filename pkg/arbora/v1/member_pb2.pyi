@@ -167,7 +167,7 @@ class SubtreeStatus(_message.Message):
     """Whether a line `member/<path>` is sent for each member below."""
     @_builtins.property
     def hubs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Hub ids of all hubs below, without this one."""
+        """Hub ids of all hubs below that are online, without this one."""
 
     def __init__(
         self,

@@ -561,6 +561,7 @@ class Assignment(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The workload's uid."""
     name: _builtins.str
@@ -569,6 +570,8 @@ class Assignment(_message.Message):
     """Rises with every change of the spec."""
     withdrawn: _builtins.bool
     """Delete everything that this workload applied. Deletion is always said, never concluded."""
+    share: _builtins.int
+    """Pods that the child is to run: its share where replicas are divided. It may change within a generation."""
     @_builtins.property
     def manifests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One Kubernetes object each, as JSON in UTF-8."""
@@ -596,10 +599,11 @@ class Assignment(_message.Message):
         spec: Global___WorkloadSpec | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         budget: Global___Budget | None = ...,
+        share: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "generation", b"generation", "labels", b"labels", "manifests", b"manifests", "name", b"name", "spec", b"spec", "uid", b"uid", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "generation", b"generation", "labels", b"labels", "manifests", b"manifests", "name", b"name", "share", b"share", "spec", b"spec", "uid", b"uid", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -757,6 +761,7 @@ class AssignmentStatus(_message.Message):
     OBJECTS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     PLACED_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """The workload's uid."""
     generation: _builtins.int
@@ -765,6 +770,8 @@ class AssignmentStatus(_message.Message):
     """Rolled up over the objects."""
     message: _builtins.str
     """A sentence."""
+    share: _builtins.int
+    """The share that is reported on."""
     @_builtins.property
     def objects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectStatus]:
         """One for each manifest, in order."""
@@ -782,10 +789,11 @@ class AssignmentStatus(_message.Message):
         objects: _abc.Iterable[Global___ObjectStatus] | None = ...,
         message: _builtins.str = ...,
         placed: Global___Placed | None = ...,
+        share: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["placed", b"placed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "message", b"message", "objects", b"objects", "placed", b"placed", "state", b"state", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "message", b"message", "objects", b"objects", "placed", b"placed", "share", b"share", "state", b"state", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

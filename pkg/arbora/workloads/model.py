@@ -32,6 +32,8 @@ class Assignment:
     manifests: tuple[Manifest, ...]
     withdrawn: bool = False
     """Delete everything that this workload applied. Deletion is always said, never concluded from absence."""
+    share: int = 0
+    """Pods that it is to run, as the hub counts them; told back with the status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class AssignmentStatus:
     message: str = ""
     placed: Placed | None = None
     """Of a child hub."""
+    share: int = 0
+    """What is reported on: a share may change within a generation."""
 
 
 _WORST_FIRST = (

@@ -26,6 +26,7 @@ def assignment_from_wire(message: pb.Assignment) -> Assignment:
         generation=message.generation,
         manifests=tuple(from_json(data, f"manifests[{index}]") for index, data in enumerate(message.manifests)),
         withdrawn=message.withdrawn,
+        share=message.share,
     )
 
 
@@ -56,6 +57,7 @@ def status_to_wire(status: AssignmentStatus) -> pb.AssignmentStatus:
             for part in status.objects
         ],
         placed=_placed_to_wire(status.placed) if status.placed is not None else None,
+        share=status.share,
     )
 
 
@@ -77,6 +79,7 @@ def status_from_wire(message: pb.AssignmentStatus) -> AssignmentStatus:
             for part in message.objects
         ),
         placed=_placed_from_wire(message.placed) if message.HasField("placed") else None,
+        share=message.share,
     )
 
 

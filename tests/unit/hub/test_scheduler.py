@@ -60,8 +60,8 @@ class Hub:
         for one in children:
             self.reported(one)
 
-    def reported(self, one: Child) -> None:
-        self.scheduler.capacity_reported(one)
+    def reported(self, one: Child, now: float = 0.0) -> None:
+        self.scheduler.capacity_reported(one, now)
         self.scheduler.place_changed(one, f"/{one.name}", active=True)
 
     def submit(self, request: Request, now: float = 0.0) -> Decision:
@@ -122,6 +122,31 @@ def test_growth_is_claimed_once() -> None:
     fill(a, 16, 3)
     hub.reported(a)
     assert hub.place("five") == "", "two and a half are counted, the third is reserved"
+
+
+def test_growth_of_what_was_settled_without_it_counts_for_nobody_else() -> None:
+    a = child("a", nodes=3)
+    hub = Hub(a)
+    assert hub.place("one") == "a"
+    hub.scheduler.arrived("one", "a", 0.0)
+    assert hub.scheduler.due(COUNTED_SECONDS) == ("a",)
+    assert hub.place("two", 1.1) == "a"
+    fill(a, 8, 3)
+    hub.reported(a, 1.2)
+    hub.scheduler.arrived("two", "a", 5.0)
+    assert hub.place("three", 5.0) == "a"
+    assert hub.place("four", 5.0) == "", "8 are in use, 16 are on their way"
+
+
+def test_more_of_a_workload_is_not_counted_by_what_came_before() -> None:
+    a = child("a", nodes=2)
+    hub = Hub(a)
+    assert hub.place("one") == "a"
+    hub.scheduler.arrived("one", "a", 0.1)
+    assert hub.place("one", 0.2) == "a"
+    fill(a, 8, 2)
+    hub.reported(a, 0.3)
+    assert hub.place("two", 0.4) == "", "8 are in use, and the other 8 are on their way"
 
 
 def test_work_that_never_arrives_gives_its_room_back_and_wakes_who_waits() -> None:

@@ -69,6 +69,31 @@ class Cordon:
         return "is cordoned"
 
 
+class Capped:
+    """A child hub said that it can place no more than it has."""
+
+    name = "capped"
+    codes = ("CAPPED",)
+    lasting = False
+
+    def applies(self, request: Request) -> bool:
+        """Where any child is capped."""
+        return bool(request.caps)
+
+    def verdicts(self, world: World) -> Ints:
+        """See Filter."""
+        verdicts = np.zeros(world.snapshot.slots, dtype=np.int64)
+        for child, most in world.request.caps.items():
+            if most <= world.previous.get(child, 0):
+                verdicts[list(world.snapshot.slots_of(child))] = 1
+        return verdicts
+
+    def sentence(self, world: World, slot: int, code: str) -> str:
+        """See Filter."""
+        most = world.request.caps[world.snapshot.place(slot).child]
+        return f"said that it can place {most} of it, and is asked again when its capacity changes or time passes"
+
+
 class Exclusion:
     """The workload is being evicted from there, or the child answered with a shortfall."""
 
