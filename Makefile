@@ -22,6 +22,9 @@ setup: $(READY) ## Make the virtual environment (every other target does it by i
 demo: $(READY) ## Tell the whole story live; KUBECONFIGS="a b" does it on real clusters
 	@$(BIN)/python -m bench.demo $(if $(KUBECONFIGS),--kubeconfigs "$(KUBECONFIGS)")
 
+demo-tree: $(READY) ## Tell the story of a tree: four hubs, twelve simulated members, a hub killed and back
+	@$(BIN)/python -m bench.demo_tree
+
 test: $(READY) ## Run every test that this machine can run
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -44,4 +47,4 @@ bench: $(READY) ## Measure the claims of docs/benchmarks.md; ONLY=foundation for
 clean: ## Remove what make has made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 
-.PHONY: help setup demo test lint proto envtest bench clean
+.PHONY: help setup demo demo-tree test lint proto envtest bench clean

@@ -11,25 +11,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sys
-import tempfile
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import structlog
 from rich.console import Console
 from rich.table import Table
 
 from arbora.cli.gpu_view import pools
 from arbora.client import HubClient
-from arbora.errors import ArboraError, Conflict
+from arbora.errors import Conflict
 from arbora.manifests.selectors import Selector
 from arbora.v1 import member_pb2, workload_pb2
 from arbora.workloads.model import State
-from bench import cast
+from bench import cast, story
 from bench.stage import Stage
 
 SIMULATED = {
@@ -37,8 +33,6 @@ SIMULATED = {
     "oslo": ({"simulate": "2x8xA100"}, {"gpu": "a100", "zone": "eu"}),
     "edge-7": ({"simulate": "2x1xL4"}, {"gpu": "l4", "zone": "edge"}),
 }
-T = TypeVar("T")
-
 GONE_SECONDS = 2.0
 """How long the cable is out."""
 
@@ -58,7 +52,7 @@ async def play(kubeconfigs: list[str], folder: Path, stage: Stage) -> None:
             made = await hub.join_tokens.create(name, labels=labels)
             members[name] = await stage.step(
                 f"{name} joins with a one-time token",
-                _join(stack, hub, folder, name, made.join_address, made.token, where),
+                story.join(stack, hub, folder, name, made.join_address, made.token, where),
                 lambda one: f"/{one.name}",
             )
         stage.chapter("2  Their GPUs, as the hub knows them")
@@ -93,47 +87,24 @@ async def play(kubeconfigs: list[str], folder: Path, stage: Stage) -> None:
 
         stage.chapter(f"5  The cable of {first} is cut, and put back")
         members[first].cable.cut()
-        await stage.step("the hub notices", _until_member(hub, first, member_pb2.LIVENESS_SUSPECT))
+        await stage.step("the hub notices", story.until_member(hub, f"/{first}", member_pb2.LIVENESS_SUSPECT))
         await stage.step(
             "meanwhile a workload is submitted: it waits at the hub",
             hub.workloads.apply("while-away", [_config_map("while-away")], members=[first]),
         )
         await asyncio.sleep(GONE_SECONDS)
         members[first].cable.mend()
-        await stage.step("back online by itself", _until_member(hub, first, member_pb2.LIVENESS_ONLINE))
+        await stage.step(
+            "back online by itself", story.until_member(hub, f"/{first}", member_pb2.LIVENESS_ONLINE)
+        )
         await stage.step(
             "what waited has arrived, nothing was lost",
             _nothing_lost(hub, first, "train" if simulated else ""),
             lambda told: told,
         )
         stage.chapter("6  And tidied up")
-        await stage.step("workloads withdrawn, their objects deleted", _withdraw(hub))
+        await stage.step("workloads withdrawn, their objects deleted", story.withdraw(hub))
     stage.summary()
-
-
-async def _join(
-    stack: AsyncExitStack,
-    hub: HubClient,
-    folder: Path,
-    name: str,
-    address: str,
-    token: str,
-    where: dict[str, str],
-) -> cast.Member:
-    one = await stack.enter_async_context(cast.member(folder, name, address, token, where))
-    await _until_member(hub, name, member_pb2.LIVENESS_ONLINE, reported=True)
-    return one
-
-
-async def _until_member(hub: HubClient, name: str, liveness: int, *, reported: bool = False) -> member_pb2.Member:
-    async def seen() -> member_pb2.Member:
-        async for change in hub.members.watch():
-            one = change.member
-            if one.path == f"/{name}" and one.liveness == liveness and (one.HasField("status") or not reported):
-                return one
-        raise Conflict("the watch ended")
-
-    return await _in_time(seen, 40.0, f"{name} did not become {member_pb2.Liveness.Name(liveness)}")  # type: ignore[arg-type]
 
 
 async def _until_used(hub: HubClient, name: str, gpus: int) -> None:
@@ -143,32 +114,20 @@ async def _until_used(hub: HubClient, name: str, gpus: int) -> None:
             if change.member.path == f"/{name}" and sum(row.used for row in rows) == gpus:
                 return
 
-    await _in_time(seen, 10.0, f"{name} did not report {gpus} used GPUs")
+    await story.in_time(seen, 10.0, f"{name} did not report {gpus} used GPUs")
 
 
 async def _apply(
     hub: HubClient, name: str, manifests: list[dict[str, Any]], selector: Selector, state: State
 ) -> workload_pb2.Workload:
     await hub.workloads.apply(name, manifests, selector=selector)
-    return await _until_workload(hub, name, lambda one: one.state >= state.value)
-
-
-async def _until_workload(
-    hub: HubClient, name: str, wanted: Callable[[workload_pb2.Workload], bool], seconds: float = 20.0
-) -> workload_pb2.Workload:
-    async def seen() -> workload_pb2.Workload:
-        async for change in hub.workloads.watch(name):
-            if not change.synced and not change.gone and wanted(change.workload):
-                return change.workload
-        raise Conflict("the watch ended")
-
-    return await _in_time(seen, seconds, f"workload {name} did not get there")
+    return await story.until_workload(hub, name, lambda one: one.state >= state.value)
 
 
 async def _complete(hub: HubClient, name: str) -> str:
     """A cluster without nodes, or without the image, can't finish a Job: that is told and is no failure."""
     try:
-        await _until_workload(hub, name, lambda one: one.state == State.COMPLETE.value)
+        await story.until_workload(hub, name, lambda one: one.state == State.COMPLETE.value)
     except Conflict:
         one = await hub.workloads.get(name)
         return f"still {State(one.state).name.lower()}: {one.message}"
@@ -176,7 +135,7 @@ async def _complete(hub: HubClient, name: str) -> str:
 
 
 async def _nothing_lost(hub: HubClient, first: str, finished: str) -> str:
-    await _until_workload(
+    await story.until_workload(
         hub, "while-away", lambda one: one.state in (State.AVAILABLE.value, State.APPLIED.value)
     )
     one = await hub.members.get(first)
@@ -185,27 +144,6 @@ async def _nothing_lost(hub: HubClient, first: str, finished: str) -> str:
     if finished and (await hub.workloads.get(finished)).state != State.COMPLETE.value:
         raise Conflict(f"the hub forgot that {finished} completed")
     return f"session {one.session_epoch}, state of before and after the cut is there"
-
-
-async def _withdraw(hub: HubClient) -> None:
-    names = [one.name async for one in hub.workloads.list()]
-    for name in names:
-        await hub.workloads.delete(name)
-
-    async def gone() -> None:
-        async for change in hub.workloads.watch():
-            if (change.synced or change.gone) and not [one async for one in hub.workloads.list()]:
-                return
-
-    await _in_time(gone, 30.0, "the workloads were not deleted")
-
-
-async def _in_time(what: Callable[[], Awaitable[T]], seconds: float, otherwise: str) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            return await what()
-    except TimeoutError as error:
-        raise Conflict(f"{otherwise} within {seconds:g} s") from error
 
 
 def _members(kubeconfigs: list[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
@@ -268,19 +206,11 @@ def main() -> int:
         "--kubeconfigs", default="", help="kubeconfig files of real clusters, separated by spaces"
     )
     arguments = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     console = Console()
-    stage = Stage(console)
-    with tempfile.TemporaryDirectory(prefix="arbora-demo-") as folder:
-        try:
-            asyncio.run(play(arguments.kubeconfigs.split(), Path(folder), stage))
-        except ArboraError as error:
-            console.print(f"[red]the demo failed:[/red] {error}", highlight=False)
-            if error.hint:
-                console.print(f"hint: {error.hint}", highlight=False)
-            return 1
-        except KeyboardInterrupt:
-            return 130
+    kubeconfigs = arguments.kubeconfigs.split()
+    code = story.tell(console, lambda folder, stage: play(kubeconfigs, folder, stage))
+    if code:
+        return code
     console.print("\nnext: [bold]docs/quickstart.md[/bold] does the same step by step, and on your own clusters.")
     return 0
 

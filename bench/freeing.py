@@ -14,29 +14,22 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from arbora.client import HubClient
-from arbora.errors import DeadlineExceeded
 from arbora.identity import join_token
 from arbora.identity.names import Kind
-from arbora.manifests.objects import ObjectRef, ref_of
+from arbora.manifests.objects import ref_of
 from arbora.mirror.exchange import Exchange
 from arbora.mirror.inbox import Applied
-from arbora.secret import Secret
 from arbora.session import enroll
-from arbora.session.credential import CredentialFile
 from arbora.session.link import Introduction, Link, LinkEvents
 from arbora.v1 import member_pb2, workload_pb2
 from arbora.version import __version__
 from arbora.workloads.model import AssignmentStatus, State
 from arbora.workloads.wire import STATE_TO_WIRE, status_to_wire
-from arbora_agent.app import Agent, AgentHooks
-from arbora_agent.clock import LoopClock
-from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
-from arbora_agent.settings import AgentSettings
 from bench.fleet import GPUS_PER_NODE, MemoryStore, sketch_records, status_record
 from bench.jobs import assigned, job, submit, waiting
+from bench.leaf import created, leaf
 from bench.processes import HubProcess, hub, scratch
 from bench.report import Report
 from bench.watching import Seen, gpu_rows, schedulable, seen_members, seen_workloads
@@ -63,17 +56,17 @@ async def _with_agent(report: Report) -> None:
         client = await stack.enter_async_context(one.client())
         members = await stack.enter_async_context(seen_members(client))
         workloads = await stack.enter_async_context(seen_workloads(client))
-        simulation = await stack.enter_async_context(_agent(folder, one, client))
+        simulation = await stack.enter_async_context(leaf(folder, one, client, "real", FLEET))
         await members.until(lambda: schedulable(members.now.get("/real")), WAIT_SECONDS)
         await submit(client, "job-0")
         for number in range(1, UNMEASURED + RUNS + 1):
             await _taken(members, workloads, f"job-{number - 1}")
             await submit(client, f"job-{number}")
             await workloads.until(lambda: waiting(workloads.now.get(f"job-{number}")), WAIT_SECONDS)  # noqa: B023
-            created = _created(simulation, ref_of(job(f"job-{number}")))
+            appears = created(simulation, ref_of(job(f"job-{number}")), WAIT_SECONDS)
             begun = time.perf_counter()
             simulation.finish(ref_of(job(f"job-{number - 1}")))
-            samples.append((await created - begun) * 1000)
+            samples.append((await appears - begun) * 1000)
             await _gone(client, workloads, f"job-{number - 1}")
     how = (
         f"real agent with simulated {FLEET} that gathers changes for 50 ms; the pod of the running Job succeeds "
@@ -81,47 +74,6 @@ async def _with_agent(report: Report) -> None:
     )
     report.quantile("free.to_sent", samples[UNMEASURED:], 0.5, "ms", how)
     report.quantile("free.to_sent", samples[UNMEASURED:], 0.99, "ms", how, at_most=P99)
-
-
-@asynccontextmanager
-async def _agent(folder: Path, one: HubProcess, client: HubClient) -> AsyncIterator[Simulation]:
-    """A real agent in this process, for the length of the block."""
-    token = (await client.join_tokens.create("real")).token
-    settings = AgentSettings(folder / "real", hub=one.join_address, join_token=Secret(token), name="real")
-    clock = LoopClock()
-    simulation = Simulation(FLEET, name="real", clock=clock)
-    cluster, stop = SimulatedCluster(simulation), asyncio.Event()
-    store = CredentialFile(settings.data_dir)
-    running = asyncio.create_task(Agent(settings, cluster, store, clock, AgentHooks()).run(stop))
-    try:
-        yield simulation
-    finally:
-        stop.set()
-        await running
-        await cluster.close()
-
-
-def _created(simulation: Simulation, ref: ObjectRef) -> asyncio.Future[float]:
-    """When an object appears in the cluster, by `time.perf_counter`. Raises DeadlineExceeded."""
-    loop = asyncio.get_running_loop()
-    seen: asyncio.Future[float] = loop.create_future()
-
-    def looked(_keys: object) -> None:
-        if not seen.done() and simulation.read(ref) is not None:
-            seen.set_result(time.perf_counter())
-
-    def late() -> None:
-        if not seen.done():
-            seen.set_exception(DeadlineExceeded(f"{ref} was not created in {WAIT_SECONDS:g} s"))
-
-    end, timer = simulation.watch(looked), loop.call_later(WAIT_SECONDS, late)
-
-    def over(_: object) -> None:
-        end()
-        timer.cancel()
-
-    seen.add_done_callback(over)
-    return seen
 
 
 async def _taken(

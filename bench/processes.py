@@ -90,8 +90,16 @@ class Running:
 class HubProcess(Running):
     """`arbora hub serve` on loopback, with a store of its own (SQLite, synchronous=FULL)."""
 
-    def __init__(self, folder: Path) -> None:
-        self.data_dir = folder / "hub"
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "hub",
+        arguments: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """name: of its folder and log. arguments: further ones, such as the parent. environ: as in Running."""
+        self.name = name
+        self.data_dir = folder / name
         self.client_port, self.join_port, self.session_port = free_ports(3)
         super().__init__(
             (
@@ -99,8 +107,10 @@ class HubProcess(Running):
                 *("--client-address", f"127.0.0.1:{self.client_port}"),
                 *("--join-address", self.join_address),
                 *("--session-address", f"127.0.0.1:{self.session_port}"),
+                *arguments,
             ),
-            folder / "hub.log",
+            folder / f"{name}.log",
+            environ,
         )
 
     @property
@@ -116,7 +126,7 @@ class HubProcess(Running):
                     self.check()
                     await asyncio.sleep(0.02)
         except TimeoutError as error:
-            raise DeadlineExceeded(f"the hub did not answer in {START_SECONDS:g} s") from error
+            raise DeadlineExceeded(f"the hub {self.name} did not answer in {START_SECONDS:g} s") from error
 
     async def _answers(self) -> bool:
         if not (self.data_dir / ADMIN_FILE).exists():
