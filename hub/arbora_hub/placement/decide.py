@@ -106,6 +106,7 @@ def decide(
     several = copies(world, given)
     if several:
         more = sum(count for _, count in several) - sum(PART_MARK in place for place in given)
+        more = max(0, more) if request.policy.mode == "duplicate" else 0
         plan = replace(plan, pending=max(0, plan.pending - more * request.demand.replicas))
     explanation = explained(world, review, ranking, order, replicas, top)
     return Decision(

@@ -16,6 +16,7 @@ from arbora_hub.placement.arrays import Bools, Ints
 from arbora_hub.placement.filters.port import Filter
 from arbora_hub.placement.ranking import Ranking
 from arbora_hub.placement.scores.port import UNKNOWN_SCORE
+from arbora_hub.placement.subtrees import judged_below
 from arbora_hub.placement.world import World
 
 
@@ -128,6 +129,7 @@ def reviewed(world: World, filters: Sequence[Filter]) -> Review:
     """Ask every filter that the request can fail."""
     alive = world.snapshot.alive()
     new, stays = alive.copy(), alive.copy()
+    hubs = world.snapshot.column("hub", lambda place, rows: place.hub, np.bool_, False)
     verdicts: list[tuple[Filter, Ints]] = []
     for one in filters:
         if not one.applies(world.request):
@@ -137,7 +139,7 @@ def reviewed(world: World, filters: Sequence[Filter]) -> Review:
         passes = found == 0
         new &= passes
         if one.lasting:
-            stays &= passes
+            stays &= passes | hubs if judged_below(one.name, world.request) else passes
     return Review(tuple(verdicts), new, stays)
 
 

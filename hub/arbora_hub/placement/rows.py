@@ -70,6 +70,8 @@ class Place:
     rtt_ms: float | None = None
     egress_price: float | None = None
     """Per GiB."""
+    hub: bool = False
+    """A child hub's."""
 
     @property
     def child(self) -> str:

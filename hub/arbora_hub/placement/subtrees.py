@@ -69,20 +69,40 @@ def additions(world: World, given: Mapping[str, int]) -> tuple[tuple[str, int], 
 
 
 def copies(world: World, given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """(child hub, members) for a limited number of copies: one per chosen place, more where there are too few.
+    """(child hub, members) where their number is limited: one per chosen child, the rest where most is to run.
 
-    Places are in the order of their names; each takes as many as it has members.
+    A hub takes no more than it has members, or replicas where these are divided.
     """
     policy = world.request.policy
-    if policy.mode != "duplicate" or policy.clusters is None:
+    if policy.clusters is None:
         return ()
-    left = policy.clusters - len(given)
-    counts: dict[str, int] = {}
-    for place in sorted(given):
-        if PART_MARK not in place:
-            continue
-        slot = world.snapshot.slot(place)
-        more = min(left, world.snapshot.members(slot) - 1) if slot is not None else 0
-        left -= more
-        counts[child_of(place)] = counts.get(child_of(place), 0) + 1 + more
+    most: dict[str, int] = {}
+    weight: dict[str, int] = {}
+    for place, replicas in given.items():
+        child, slot = child_of(place), world.snapshot.slot(place)
+        if PART_MARK in place and slot is not None:
+            members = world.snapshot.members(slot)
+            most[child] = most.get(child, 0) + (members if policy.mode == "duplicate" else min(members, replicas))
+            weight[child] = weight.get(child, 0) + replicas
+    left = policy.clusters - len({child_of(place) for place in given})
+    counts = dict.fromkeys(most, 1)
+    while left > 0 and (open_ := [child for child in sorted(most) if counts[child] < most[child]]):
+        counts[max(open_, key=lambda child: weight[child] / counts[child])] += 1
+        left -= 1
     return tuple(sorted(counts.items()))
+
+
+def judged_below(name: str, request: Request) -> bool:
+    """Whether a filter goes by labels of members, which below a child hub only that hub knows for good.
+
+    A hub that has just started may not have heard of all its members: that must not take work from it. If none of
+    them may keep it, the hub says so itself, and it is given no more.
+    """
+    policy = request.policy
+    match name:
+        case "choice":
+            return policy.selector is not None
+        case "groups":
+            return any(group.selector is not None for group in policy.groups)
+        case _:
+            return name == "expression"

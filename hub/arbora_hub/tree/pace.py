@@ -33,12 +33,20 @@ class Pace:
         heappush(self._queue, (due, len(self._waiting), key))
         return True
 
+    def hurry(self, key: str, now: float) -> None:
+        """`key` has something to say that must not wait, whenever its last turn was."""
+        self._given.pop(key, None)
+        self._waiting.add(key)
+        heappush(self._queue, (now, -1, key))
+
     def take(self, now: float, limit: int | None = None) -> list[str]:
         """The keys whose turn it is, those that are due longest first; at most `limit`."""
         self._forget(now)
         taken: list[str] = []
         while self._queue and self._queue[0][0] <= now and (limit is None or len(taken) < limit):
             key = heappop(self._queue)[2]
+            if key not in self._waiting:
+                continue  # it was in a hurry and had its turn already
             self._waiting.discard(key)
             self._given.pop(key, None)
             self._given[key] = now

@@ -150,7 +150,9 @@ class Upward:
         self._unread.add(child.name)
         self._mark(self._sketches)
         self._mark(self._status)
-        self._mark(self._lines, child.name)
+        # rare, and what people wait for: a member that came or went is shown at once
+        self._lines.hurry(child.name, self._clock())
+        self._wake.set()
 
     def _reported(self, child: Child, key: str) -> None:
         if key.startswith("member/"):

@@ -36,6 +36,10 @@ def placement_below(placement: pb.Placement, child: str, own_path: Path) -> pb.P
     """The same placement for the hub `child` of the hub at `own_path`."""
     below = pb.Placement()
     below.CopyFrom(placement)
+    # least numbers are this hub's to see to: below one child fewer members and groups may be all there are
+    below.minimum = 0
+    for spread in below.spread:
+        spread.min_groups = 0
     members, whole = _rest(placement.members, child, own_path)
     del below.members[:]
     below.members.extend(members)

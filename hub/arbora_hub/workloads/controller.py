@@ -354,6 +354,7 @@ class Workloads(Book):
             self._scheduler.remember(request, decision, self._clock())
             if decision.pending and self._scheduler.room != room:
                 self._queue(row.name)  # what it waits for may have come while it was not known yet
+        record.heard_since(self._by_uid.get(row.uid))
         for stored in parts:
             self._parts[stored.child] += stored.child not in record.bound
             record.bound[stored.child] = bound_to(stored, record.bound.get(stored.child))
@@ -361,6 +362,8 @@ class Workloads(Book):
         for stored in parts:
             if not self._dispatch.send_to(record, stored.child, record.bound[stored.child]):
                 self._queue(row.name)  # it left while this was being stored
+        if any(map(is_gone, record.bound.values())):
+            self._queue(row.name)  # a child was quicker than the store
         self._gangs.ask_all(record, withheld)
         self.changes.notify(row.name)
 

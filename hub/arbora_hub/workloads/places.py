@@ -58,6 +58,7 @@ def places_of(child: Child, path: str, price: Price, inherited: Labels) -> tuple
                 age=max(bare.age, *(one.worst_age for one in rows)),
                 interval=HUB_INTERVAL,
                 cordoned=bare.cordoned,
+                hub=True,
             ),
             tuple(_row(one, child, price) for one in rows),
         )
@@ -81,6 +82,7 @@ def place_of(child: Child, path: str, inherited: Labels) -> Place:
         # what an earlier process of this hub last heard is nothing to give GPUs away by
         age=math.inf if child.restored else 0.0,
         cordoned=row.cordoned,
+        hub=row.kind == "hub",
         properties={"kubernetes": child.status.kubernetes_version} if child.status is not None else {},
     )
 

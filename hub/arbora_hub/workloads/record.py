@@ -42,7 +42,7 @@ class Bound:
     replicas: int = 1
     """Pods that it is to run: its share where they are divided, else all of them; 0 without pods."""
     copies: int = 0
-    """Of a child hub that runs all of it in several members: in how many at most; 0: no limit."""
+    """Of a child hub, where the number of members is limited: in how many at most; 0: no limit."""
 
 
 def bound_to(row: AssignmentRow, before: Bound | None) -> Bound:
@@ -132,7 +132,7 @@ def within(budget: pb.Budget, submission: Submission) -> tuple[Policy, Demand]:
     if submission.divided:
         (group,) = demand.groups
         demand = replace(demand, groups=(replace(group, replicas=budget.replicas),))
-    elif budget.copies:
+    if budget.copies:
         clusters = budget.copies if policy.clusters is None else min(budget.copies, policy.clusters)
         policy = replace(policy, clusters=clusters)
     return policy, demand
@@ -177,8 +177,15 @@ class WorkloadRecord:
         }
         return bind(chosen, self.row.generation, bound, deleting=self.row.deleting, copies=copies)
 
+    def heard_since(self, known: WorkloadRecord | None) -> None:
+        """Take over what children said while this record was being stored. known: what it replaces."""
+        for name, part in known.bound.items() if known is not None and known is not self else ():
+            mine = self.bound.get(name)
+            if mine is not None:
+                mine.status, mine.fresh = part.status, part.fresh
+
     def copies(self) -> dict[str, int]:
-        """Child hub -> members that are to run all of it, by the last decision."""
+        """Child hub -> members that may run some of it, by the last decision, where their number is limited."""
         return dict(self.decision.copies) if self.decision is not None else {}
 
     def previous(self) -> dict[str, int]:

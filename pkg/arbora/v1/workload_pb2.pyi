@@ -620,7 +620,7 @@ class Budget(_message.Message):
     replicas: _builtins.int
     """Pods. Where replicas are not divided this is all of them, for each copy."""
     copies: _builtins.int
-    """Where every chosen member runs all of it: in how many members at most; 0: no limit."""
+    """In how many members at most; 0: no limit."""
     def __init__(
         self,
         *,

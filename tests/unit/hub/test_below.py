@@ -75,3 +75,10 @@ def test_the_placement_itself_is_left_as_it_is() -> None:
 
 def test_children_that_must_be_hubs_are_those_with_something_below() -> None:
     assert hubs_named(listed("/eu/a", "b"), ROOT) == {"eu": "/eu/a"}
+
+
+def test_least_numbers_are_for_the_hub_that_was_asked() -> None:
+    spread = [pb.SpreadConstraint(label="region", min_groups=2, max_skew=1)]
+    placement = pb.Placement(members=["eu"], minimum=3, clusters=5, spread=spread)
+    below = placement_below(placement, "eu", ROOT)
+    assert (below.minimum, below.clusters, below.spread[0].min_groups) == (0, 5, 0)

@@ -175,3 +175,14 @@ def test_children_that_would_get_something_an_override_does_not_fit_are_named() 
     assert unfit(made, {"b": 0}, facts) == {}, "what runs there stays"
     made.excluded = found
     assert made.request().excluded == found
+
+
+def test_what_a_child_says_while_a_change_is_stored_is_not_lost() -> None:
+    known = record(spec(config_map("x")), a=Bound(1), b=Bound(1))
+    changed = record(spec(config_map("x")), a=Bound(1, withdrawn=True), c=Bound(1))
+    known.bound["a"].status, known.bound["a"].fresh = status(State.DELETED), True
+    changed.heard_since(known)
+    changed.heard_since(changed)
+    changed.heard_since(None)
+    assert (changed.bound["a"].status, changed.bound["a"].fresh) == (status(State.DELETED), True)
+    assert set(changed.bound) == {"a", "c"}

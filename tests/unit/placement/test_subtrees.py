@@ -148,3 +148,21 @@ def test_deciding_again_changes_nothing(trees: list[list[list[int]]], count: int
     again = decide(ask(pods(count, 2)), above, dict(once.assignments), NOTHING, 0.0)
     assert dict(again.assignments).keys() >= dict(once.assignments).keys()
     assert all(dict(again.assignments)[child] >= replicas for child, replicas in once.assignments)
+
+
+def test_members_are_limited_over_the_whole_tree_where_replicas_are_divided() -> None:
+    snapshot = Snapshot([hub_place("eu", [[8], [8], [8]]), hub_place("us", [[8], [8]])])
+    decision = decide(ask(pods(4, 8), replace(DIVIDED, clusters=3)), snapshot, {}, NOTHING, 0.0)
+    assert sum(count for _, count in decision.copies) == 3
+    assert dict(decision.copies).keys() == dict(decision.assignments).keys()
+
+
+def test_a_hub_that_has_not_heard_of_its_members_yet_loses_nothing() -> None:
+    policy = replace(DIVIDED, selector=parse_selector("zone=a"))
+    for rows in ([], [row([8])]):
+        started = Snapshot([(Place("eu" if not rows else "eu#zone=b", labels={"zone": "b"}, hub=True), rows)])
+        decision = decide(ask(pods(2, 8), policy), started, {"eu": 2}, NOTHING, 0.0)
+        assert decision.assignments == (("eu", 2),)
+    listed = replace(DIVIDED, members=("us",))
+    decision = decide(ask(pods(2, 8), listed), Snapshot([(Place("eu", hub=True), [])]), {"eu": 2}, NOTHING, 0.0)
+    assert decision.assignments == (), "by name it is not meant any more"

@@ -59,3 +59,15 @@ def test_it_remembers_nothing_of_those_who_are_quiet() -> None:
     pace.mark("a", 6.0)
     pace.clear()
     assert pace.take(99.0) == []
+
+
+def test_who_is_in_a_hurry_has_its_turn_at_once_and_once() -> None:
+    pace = Pace(5.0)
+    pace.mark("a", 0.0)
+    assert pace.take(0.0) == ["a"]
+    pace.mark("a", 1.0)
+    pace.hurry("a", 1.0)
+    assert pace.take(1.0) == ["a"]
+    assert pace.take(6.0) == []
+    pace.mark("a", 2.0)
+    assert pace.next_due() is not None
