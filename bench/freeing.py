@@ -169,5 +169,5 @@ def _report_gpus(link: Link, used: int) -> None:
 
 def _report_done(link: Link, uid: str) -> None:
     """Its pods have their GPUs: only then the hub counts on the next report of GPUs again."""
-    status = AssignmentStatus(uid, 1, State.AVAILABLE)
+    status = AssignmentStatus(uid, 1, State.AVAILABLE, share=1)
     link.put(f"workload/{uid}", status_to_wire(status).SerializeToString(deterministic=True))

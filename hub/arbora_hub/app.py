@@ -76,7 +76,7 @@ from arbora_hub.workloads.prices import Prices
 log = structlog.get_logger(__name__)
 
 DATABASE = "hub.db"
-GC_THRESHOLDS = (20_000, 20, 20)
+GC_THRESHOLDS = (50_000, 20, 20)
 CONTRACT: tuple[FileDescriptor, ...] = (
     access_pb2.DESCRIPTOR,
     credential_pb2.DESCRIPTOR,

@@ -130,8 +130,10 @@ def workload(record: WorkloadRecord, inventory: Inventory, *, manifests: bool) -
     return view
 
 
-def explanation(decision: Decision, assumptions: Sequence[str], own_path: Path) -> workload_pb2.Explanation:
-    """Why a workload goes where it goes. assumptions: about its manifests."""
+def explanation(
+    decision: Decision, assumptions: Sequence[str], own_path: Path, *, scores: bool = True
+) -> workload_pb2.Explanation:
+    """Why a workload goes where it goes. assumptions: about its manifests. scores: whether to include them."""
     told = decision.explanation
     view = workload_pb2.Explanation(
         decision=decision.sentence,
@@ -142,7 +144,7 @@ def explanation(decision: Decision, assumptions: Sequence[str], own_path: Path) 
         counts=dict(told.counts),
         assumptions=assumptions,
     )
-    for one in told.scored:
+    for one in told.scored if scores else ():
         view.scored.add(
             path=place_path(own_path, one.child),
             replicas=one.replicas,

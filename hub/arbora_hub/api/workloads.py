@@ -31,11 +31,12 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
             self._workloads.apply(request.name, dict(request.labels), request.spec, dry_run=request.dry_run)
         )
         decision = applied.record.decision
+        wordy = request.dry_run or applied.record.pending > 0
         return pb.ApplyWorkloadResponse(
             workload=self._view(applied.record, manifests=False),
             outcome=applied.outcome,
             warnings=applied.warnings,
-            explanation=self._explained(applied.record, decision) if decision is not None else None,
+            explanation=self._explained(applied.record, decision, scores=wordy) if decision is not None else None,
             differences={
                 str(self._inventory.own_path.child(name)): text
                 for name, text in applied.differences.items()
@@ -120,8 +121,9 @@ class WorkloadService(workload_pb2_grpc.WorkloadServiceServicer):
                         gone = pb.Workload(name=name, uid=uids.pop(name))
                         yield pb.WatchWorkloadsResponse(workload=gone, gone=True)
 
-    def _explained(self, record: WorkloadRecord, decision: Decision) -> pb.Explanation:
-        return views.explanation(decision, record.submission.shape.reasons, self._inventory.own_path)
+    def _explained(self, record: WorkloadRecord, decision: Decision, *, scores: bool = True) -> pb.Explanation:
+        own_path = self._inventory.own_path
+        return views.explanation(decision, record.submission.shape.reasons, own_path, scores=scores)
 
     def _view(self, record: WorkloadRecord, *, manifests: bool) -> pb.Workload:
         return views.workload(record, self._inventory, manifests=manifests)

@@ -8,6 +8,7 @@ The rules stand in `subtree.py` and `fencing.py`; this remembers their results. 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from arbora.capacity.aggregate import MAX_ROWS, TreeRow, limited
@@ -33,6 +34,10 @@ class Below:
         self._read: dict[str, _Read] = {}
         self._unsummed: set[str] = set()
         self._sums = Sums()
+        self._standing: Counter[str] = Counter()
+        """Id of a cluster or hub -> children that are it or name it."""
+        self._twice: set[str] = set()
+        """Ids that stand in more than one place."""
 
     @property
     def size(self) -> int:
@@ -47,6 +52,8 @@ class Below:
     def replace(self, name: str, branch: Branch | None) -> bool:
         """Take over a child; None: it is gone. Returns whether `refence` must be called."""
         before = self.branches.pop(name, None)
+        self._count(before, -1)
+        self._count(branch, 1)
         self._rows.pop(name, None)
         self._unsummed.add(name)
         if branch is None:
@@ -56,9 +63,11 @@ class Below:
         return _identity(before) != _identity(branch)
 
     def refence(self) -> None:
-        """Decide anew which children are left out."""
-        self._by_ids = fence(self.branches.values())
-        self._refenced()
+        """Decide anew which children are left out. Costs nothing while every id stands in one place."""
+        by_ids = fence(self.branches.values()) if self._twice else NOTHING
+        if by_ids != self._by_ids:
+            self._by_ids = by_ids
+            self._refenced()
 
     def refence_lines(self) -> frozenset[str]:
         """Decide anew which lines are left out; returns the paths for which that changed."""
@@ -105,6 +114,19 @@ class Below:
             for path in (child, *(f"{child}/{rest}" for rest in self.branches[child].lines)):
                 if not under or path == under or path.startswith(f"{under}/"):
                     yield path
+
+    def _count(self, branch: Branch | None, change: int) -> None:
+        if branch is None:
+            return
+        ids = {branch.cluster_uid, *(branch.subtree.hubs if branch.subtree is not None else ())} - {""}
+        for uid in ids:
+            self._standing[uid] += change
+            if self._standing[uid] > 1:
+                self._twice.add(uid)
+            else:
+                self._twice.discard(uid)
+                if not self._standing[uid]:
+                    del self._standing[uid]
 
     def _refenced(self) -> None:
         before = self.fence.children

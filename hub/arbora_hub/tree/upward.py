@@ -29,7 +29,7 @@ from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.tree.below import Below
 from arbora_hub.tree.fencing import Fenced
 from arbora_hub.tree.pace import Pace
-from arbora_hub.tree.subtree import age_of, branch_of
+from arbora_hub.tree.subtree import HUB, age_of, branch_of
 
 log = structlog.get_logger(__name__)
 
@@ -193,7 +193,8 @@ class Upward:
             child = self._inventory.find(name)
             branch = branch_of(child, now, self._wall()) if child is not None else None
             refence |= self._below.replace(name, branch)
-            if branch is None or (before is not None and before.liveness is not branch.liveness):
+            changed = branch is None or (before is not None and before.liveness is not branch.liveness)
+            if changed and before is not None and before.kind == HUB:
                 for path in [each for each in self._sent_lines if each.startswith(f"{name}/")]:
                     self._mark(self._lines, path)
             if branch is not None and not branch.present:

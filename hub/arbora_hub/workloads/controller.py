@@ -143,7 +143,7 @@ class Workloads(Book):
             shares = {
                 one: submission.for_member(self._dispatch.facts(one), count)
                 for one, count in record.decision.assignments
-                if not self._dispatch.is_hub(one)
+                if (dry_run or submission.overrides) and not self._dispatch.is_hub(one)
             }
             differences = {}
             if dry_run:

@@ -65,7 +65,7 @@ class Gangs:
 
     def must_ask(self, record: WorkloadRecord, name: str, replicas: int) -> bool:
         """Whether a part may not be sent yet: a gang with GPUs for a child hub that keeps no room for it."""
-        demand, child = record.request().demand, self._inventory.find(name)
+        child, demand = self._inventory.find(name), record.submission.demand
         if child is None or child.row.kind != "hub" or not (demand.gang and demand.gpus):
             return False
         part = record.bound.get(name)

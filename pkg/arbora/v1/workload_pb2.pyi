@@ -1272,7 +1272,7 @@ class ApplyWorkloadResponse(_message.Message):
 
     @_builtins.property
     def explanation(self) -> Global___Explanation:
-        """Why it goes where it goes."""
+        """Why it goes where it goes; scores only with dry_run or while something is pending."""
 
     @_builtins.property
     def differences(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
