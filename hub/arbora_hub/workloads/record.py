@@ -24,7 +24,7 @@ from arbora_hub.workloads.bind import Binding, Part, bind
 from arbora_hub.workloads.demand import can_divide, demand_of
 from arbora_hub.workloads.known_gpus import check_gpus
 from arbora_hub.workloads.policy import read_policy
-from arbora_hub.workloads.spec import read_manifests
+from arbora_hub.workloads.spec import read_objects
 
 _NOT_MEANT = frozenset({"choice", "groups", "expression"})
 """Filters that say a member was not meant at all."""
@@ -110,7 +110,7 @@ def _policy(placement: bytes, own_path: Path) -> Policy:
 def read_submission(spec: pb.WorkloadSpec, own_path: Path) -> Submission:
     """Read a client's wish. Raises InvalidInput with the path of the field that is wrong."""
     policy = _policy(spec.placement.SerializeToString(deterministic=True), own_path)
-    manifests = read_manifests(list(spec.manifests))
+    objects = read_objects(list(spec.manifests))
     overrides = b""
     if spec.overrides:
         try:
@@ -120,9 +120,10 @@ def read_submission(spec: pb.WorkloadSpec, own_path: Path) -> Submission:
         read_overrides(written)
         overrides = to_json(written) if written else b""
     try:
-        shape = shape_of_all([from_json(data) for data in manifests])
+        shape = shape_of_all(objects)
     except InvalidInput as error:
         raise InvalidInput(error.message, field=f"spec.{error.field}", hint=error.hint) from error
+    manifests = tuple(map(to_json, objects))
     return Submission(spec.placement, manifests, overrides, policy, shape, demand_of(shape, policy))
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from arbora.errors import InvalidInput
 from arbora.identity.names import check_name
-from arbora.manifests.objects import from_json, ref_of, to_json
+from arbora.manifests.objects import Manifest, from_json, ref_of, to_json
 
 MAX_MANIFESTS = 500
 MAX_BYTES = 4 * 1024 * 1024
 """All manifests of a workload together."""
 
 
-def read_manifests(manifests: list[bytes]) -> tuple[bytes, ...]:
-    """Each manifest as canonical JSON. Raises InvalidInput naming the one that is wrong."""
+def read_objects(manifests: list[bytes]) -> tuple[Manifest, ...]:
+    """Each manifest as data. Raises InvalidInput naming the one that is wrong."""
     if not manifests:
         raise InvalidInput("holds nothing", field="spec.manifests", hint="List the Kubernetes objects to run.")
     if len(manifests) > MAX_MANIFESTS:
@@ -24,7 +24,7 @@ def read_manifests(manifests: list[bytes]) -> tuple[bytes, ...]:
             hint="Split the workload.",
         )
     seen: dict[object, int] = {}
-    canonical = []
+    objects = []
     for index, data in enumerate(manifests):
         field = f"spec.manifests[{index}]"
         manifest = from_json(data, field)
@@ -32,8 +32,8 @@ def read_manifests(manifests: list[bytes]) -> tuple[bytes, ...]:
         if ref in seen:
             raise InvalidInput(f"names {ref} again, as spec.manifests[{seen[ref]}] does", field=field)
         seen[ref] = index
-        canonical.append(to_json(manifest))
-    return tuple(canonical)
+        objects.append(manifest)
+    return tuple(objects)
 
 
 def without_secrets(manifest: bytes) -> bytes:

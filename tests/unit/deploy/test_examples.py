@@ -11,7 +11,7 @@ from arbora.identity.names import Path as TreePath
 from arbora.manifests import documents
 from arbora_hub.workloads.labels import check_labels
 from arbora_hub.workloads.policy import read_policy
-from arbora_hub.workloads.spec import check_workload_name, read_manifests
+from arbora_hub.workloads.spec import check_workload_name, read_objects
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "deploy" / "examples").glob("*.yaml"))
 
@@ -49,7 +49,7 @@ def test_a_hub_takes_an_example(path: Path) -> None:
     check_labels(dict(request.labels), "metadata.labels")
     wish = read_policy(request.spec.placement, TreePath())
     assert wish.members or wish.selector is not None
-    assert read_manifests(list(request.spec.manifests))
+    assert read_objects(list(request.spec.manifests))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

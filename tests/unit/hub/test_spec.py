@@ -14,7 +14,7 @@ from arbora_hub.workloads.labels import check_labels
 from arbora_hub.workloads.policy import read_policy
 from arbora_hub.workloads.spec import (
     MAX_MANIFESTS,
-    read_manifests,
+    read_objects,
     without_secrets,
 )
 
@@ -62,8 +62,8 @@ def test_a_placement_that_means_nothing_is_refused_with_its_field(placement: pb.
 
 
 def test_equal_manifests_have_equal_bytes() -> None:
-    one = read_manifests([b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"}}'])
-    other = read_manifests([b'{ "apiVersion": "v1", "metadata": {"name": "a"}, "kind": "ConfigMap" }'])
+    one = read_objects([b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"}}'])
+    other = read_objects([b'{ "apiVersion": "v1", "metadata": {"name": "a"}, "kind": "ConfigMap" }'])
     assert one == other
 
 
@@ -83,7 +83,7 @@ def test_equal_manifests_have_equal_bytes() -> None:
 )
 def test_manifests_that_are_none_are_refused_with_their_field(manifests: list[bytes], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        read_manifests(manifests)
+        read_objects(manifests)
     assert caught.value.field == field
 
 
