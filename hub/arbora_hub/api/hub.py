@@ -16,6 +16,7 @@ from arbora_hub.api import views
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.inventory.wire import timestamp
 from arbora_hub.tree.uplink import Uplink
 from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
@@ -151,8 +152,8 @@ class HubService(access_pb2_grpc.HubServiceServicer):
             pb.AuthorityKey(
                 serial=slot.serial,
                 phase=slot.phase.value,
-                not_before=views.timestamp(slot.not_before.timestamp()),
-                not_after=views.timestamp(slot.not_after.timestamp()),
+                not_before=timestamp(slot.not_before.timestamp()),
+                not_after=timestamp(slot.not_after.timestamp()),
                 pin=self._authority.pin_of(slot.serial),
             )
             for slot in self._authority.slots

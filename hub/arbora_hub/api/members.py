@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
+from arbora.capacity.wire import EFFECT_FROM_WIRE
 from arbora.errors import InvalidInput, PermissionDenied
 from arbora.identity.names import Path
 from arbora.manifests.matching import matches
@@ -132,7 +133,7 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
         now = self._clock()
         additions = [_taint(taint, f"set[{index}]", now) for index, taint in enumerate(request.set)]
         check_labels({one.key: one.value for one in additions}, "set")
-        removals = {(taint.key, views.EFFECT_FROM_WIRE.get(taint.effect)) for taint in request.remove}
+        removals = {(taint.key, EFFECT_FROM_WIRE.get(taint.effect)) for taint in request.remove}
 
         def change(row: ChildRow) -> ChildRow:
             kept = [
@@ -217,7 +218,7 @@ def _with(present: Iterable[TaintRow], additions: Iterable[TaintRow]) -> tuple[T
 
 
 def _taint(taint: pb.Taint, field: str, now: float) -> TaintRow:
-    effect = views.EFFECT_FROM_WIRE.get(taint.effect)
+    effect = EFFECT_FROM_WIRE.get(taint.effect)
     if not taint.key or effect is None:
         raise InvalidInput("needs a key and an effect", field=field, hint="Such as maintenance=disk:NoSchedule.")
     return TaintRow(taint.key, taint.value, effect, now)

@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from arbora.capacity.aggregate import NO_GPUS
 from arbora.identity.bearer import Role
 from arbora.identity.names import Path
-from arbora.v1 import access_pb2, enrollment_pb2, event_pb2, member_pb2, workload_pb2
+from arbora.v1 import access_pb2, event_pb2, member_pb2, workload_pb2
 from arbora.workloads.wire import STATE_TO_WIRE, status_to_wire
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Liveness
+from arbora_hub.inventory.wire import KIND_TO_WIRE, taint, timestamp
 from arbora_hub.placement.decide import Decision
 from arbora_hub.placement.rows import PART_MARK
-from arbora_hub.store.rows import AccessRow, AuditRow, EventRow, JoinTokenRow, TaintRow
+from arbora_hub.store.rows import AccessRow, AuditRow, EventRow, JoinTokenRow
 from arbora_hub.workloads.record import WorkloadRecord
 
-KIND_TO_WIRE = {"agent": enrollment_pb2.CHILD_KIND_AGENT, "hub": enrollment_pb2.CHILD_KIND_HUB}
 LIVENESS_TO_WIRE = {one: member_pb2.Liveness.Value(f"LIVENESS_{one.name}") for one in Liveness}
-EFFECT_TO_WIRE = {
-    "NoSchedule": member_pb2.TAINT_EFFECT_NO_SCHEDULE,
-    "PreferNoSchedule": member_pb2.TAINT_EFFECT_PREFER_NO_SCHEDULE,
-    "NoExecute": member_pb2.TAINT_EFFECT_NO_EXECUTE,
-}
-EFFECT_FROM_WIRE = {number: name for name, number in EFFECT_TO_WIRE.items()}
 ROLE_TO_WIRE = {role: access_pb2.Role.Value(f"ROLE_{role.name}") for role in Role}
 
 
@@ -36,20 +29,6 @@ def duration(seconds: float) -> Duration:
     message = Duration()
     message.FromMilliseconds(max(0, int(seconds * 1000)))
     return message
-
-
-def timestamp(seconds: float) -> Timestamp:
-    """From seconds since the epoch."""
-    message = Timestamp()
-    message.FromMicroseconds(int(seconds * 1e6))
-    return message
-
-
-def taint(row: TaintRow) -> member_pb2.Taint:
-    """One taint."""
-    return member_pb2.Taint(
-        key=row.key, value=row.value, effect=EFFECT_TO_WIRE[row.effect], added=timestamp(row.added)
-    )
 
 
 def member(child: Child, inventory: Inventory, *, now: float, wall: float, workloads: int) -> member_pb2.Member:

@@ -106,8 +106,3 @@ class Demand:
     def whole(self) -> bool:
         """Whether all of it goes to one child: a gang that may not be split, or pods of several kinds."""
         return (self.gang and not self.splittable) or len(self.merged) > 1
-
-    @cached_property
-    def gpus_per_replica(self) -> float:
-        """Devices of a pod, on average."""
-        return self.gpus / self.replicas if self.replicas else 0.0

@@ -13,7 +13,6 @@ import structlog
 
 from arbora.mirror.exchange import Exchange
 from arbora.mirror.inbox import Applied
-from arbora.mirror.records import Lane
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +29,9 @@ class Records:
         self._wake = wake
         self.exchange: Exchange | None = None
         self._told = False
-        self._snapshot = 0
         self._observers: dict[str, Observer] = {}
         self._unknown: set[str] = set()
         self._on_parent: list[Callable[[], None]] = []
-        self._on_complete: list[Callable[[], None]] = []
 
     def put(self, key: str, value: bytes, *, volatile: bool = False) -> None:
         """Set a record of the observed map; it goes up as soon as there is a session."""
@@ -64,17 +61,13 @@ class Records:
         """See Uplink."""
         self._on_parent.append(callback)
 
-    def on_complete(self, callback: Callable[[], None]) -> None:
-        """See Uplink."""
-        self._on_complete.append(callback)
-
-    # for whoever holds on to the parent
-
     def open(self) -> Exchange:
         """The exchange with the present parent, a new one if there is none."""
         if self.exchange is None:
             self.exchange = Exchange(secrets.randbits(62) + 1)
         return self.exchange
+
+    # for whoever holds on to the parent
 
     def begin(self) -> Exchange:
         """A parent is held on to: tell whoever exports, once for each parent."""
@@ -87,7 +80,7 @@ class Records:
 
     def end(self) -> None:
         """The parent was left."""
-        self.exchange, self._told, self._snapshot = None, False, 0
+        self.exchange, self._told = None, False
 
     def applied(self, applied: Applied) -> None:
         """A batch of the parent came in."""
@@ -101,8 +94,3 @@ class Records:
             elif kind not in HANDLED_ELSEWHERE and kind not in self._unknown and len(self._unknown) < 100:
                 self._unknown.add(kind)
                 log.warning("the parent sends records of an unknown kind; they are left out", kind=kind[:64])
-        epoch = exchange.inbox(Lane.BULK).cursor.epoch
-        if epoch != self._snapshot:
-            self._snapshot = epoch
-            for callback in self._on_complete:
-                callback()

@@ -13,8 +13,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from arbora.capacity.aggregate import (
     MAX_AGE,
     MAX_ROWS,
@@ -30,9 +28,10 @@ from arbora.capacity.sketch import SketchRow, without_free
 from arbora.capacity.wire import class_to_wire, sketch_from_wire
 from arbora.errors import InvalidInput
 from arbora.identity.names import MAX_DEPTH
-from arbora.v1 import enrollment_pb2, member_pb2
+from arbora.v1 import member_pb2
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.liveness import Liveness
+from arbora_hub.inventory.wire import KIND_TO_WIRE, taint
 from arbora_hub.store.rows import TaintRow
 from arbora_hub.tree.fencing import NOTHING, Fence
 
@@ -45,12 +44,6 @@ MAX_PATH = 480
 """Characters of a relative path that a line is sent for; a record's key has a limit."""
 
 AGENT, HUB = "agent", "hub"
-_KIND_TO_WIRE = {AGENT: enrollment_pb2.CHILD_KIND_AGENT, HUB: enrollment_pb2.CHILD_KIND_HUB}
-_EFFECT_TO_WIRE = {
-    "NoSchedule": member_pb2.TAINT_EFFECT_NO_SCHEDULE,
-    "PreferNoSchedule": member_pb2.TAINT_EFFECT_PREFER_NO_SCHEDULE,
-    "NoExecute": member_pb2.TAINT_EFFECT_NO_EXECUTE,
-}
 ReadSketch = Callable[[str, member_pb2.Sketch], tuple[TreeRow, ...]]
 """Reads a sketch of a child of a kind."""
 
@@ -221,17 +214,14 @@ def own_line(branch: Branch, rows: Iterable[TreeRow]) -> member_pb2.MemberLine:
     """The line of a child itself. rows: its rows."""
     line = member_pb2.MemberLine(
         path=branch.name,
-        kind=_KIND_TO_WIRE[branch.kind],
+        kind=KIND_TO_WIRE[branch.kind],
         liveness=int(branch.liveness),  # type: ignore[arg-type]  # enums are plain ints at run time
         labels=branch.labels,
         cordoned=branch.cordoned,
         version=branch.version,
         cluster_uid=branch.cluster_uid,
     )
-    for taint in branch.taints:
-        added = Timestamp()
-        added.FromMicroseconds(int(taint.added * 1e6))
-        line.taints.add(key=taint.key, value=taint.value, effect=_EFFECT_TO_WIRE[taint.effect], added=added)
+    line.taints.extend(map(taint, branch.taints))
     by_class: defaultdict[GpuClass, list[SketchRow]] = defaultdict(list)
     for row in rows:
         if row.gpu_class != NO_GPUS:

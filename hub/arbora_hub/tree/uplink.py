@@ -91,10 +91,6 @@ class Uplink:
         """Call `callback` when a new parent begins, and at the start if there is one: put everything anew."""
         self._records.on_parent(callback)
 
-    def on_complete(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once all that the parent wants has arrived, after it or this hub has started anew."""
-        self._records.on_complete(callback)
-
     def on_place(self, callback: Callable[[], None]) -> None:
         """Call `callback` after the path or the hubs above changed."""
         self._holding.on_place.append(callback)

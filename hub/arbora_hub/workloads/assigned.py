@@ -59,7 +59,7 @@ class Assigned:
         self._wanted: dict[str, pb.Assignment] = {}
         """What the parent says now, by uid."""
         self._queue: dict[str, None] = {}
-        self._asked: dict[str, pb.Assignment] = {}
+        self._asked: dict[str, pb.ReservationRequest] = {}
         """Gangs that the parent wants room for."""
         self._asking = asyncio.Event()
         self._wake = asyncio.Event()
@@ -93,7 +93,7 @@ class Assigned:
                 self._workloads.keeping.release(uid)
             return
         try:
-            self._asked[uid] = pb.ReservationRequest.FromString(value).assignment
+            self._asked[uid] = pb.ReservationRequest.FromString(value)
         except DecodeError:
             log.warning("the parent's reservation can't be read", uid=uid)
         else:
@@ -166,16 +166,17 @@ class Assigned:
                 await self._asking.wait()
                 self._asking.clear()
                 asked, self._asked = self._asked, {}
-                for message in asked.values():
+                for request in asked.values():
                     await turn.acquire()
-                    task = tasks.create_task(self._keep_room(message), name="reservation")
+                    task = tasks.create_task(self._keep_room(request), name="reservation")
                     task.add_done_callback(lambda _: turn.release())
 
-    async def _keep_room(self, message: pb.Assignment) -> None:
+    async def _keep_room(self, request: pb.ReservationRequest) -> None:
         """Answer with how much of a gang there is room for: all of it or nothing."""
+        message, seconds = request.assignment, request.lifetime.ToTimedelta().total_seconds()
         answer = pb.ReservationAnswer(uid=message.uid, generation=message.generation)
         try:
-            decision = await self._workloads.keeping.keep(*self._read(message))
+            decision = await self._workloads.keeping.keep(*self._read(message), seconds)
         except ArboraError as error:
             answer.reasons.append(str(error))
         else:

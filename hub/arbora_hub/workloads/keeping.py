@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from arbora_hub.placement.decide import Decision
+from arbora_hub.placement.reservations import TTL
 from arbora_hub.store.rows import WorkloadRow
 from arbora_hub.workloads.gangs import Gangs
 from arbora_hub.workloads.record import Submission, WorkloadRecord
@@ -34,8 +35,11 @@ class Keeping:
         self._decide = decide
         self._clock = clock
 
-    async def keep(self, row: WorkloadRow, submission: Submission) -> Decision:
-        """Decide until every child hub keeps its part too. With anything pending nothing is kept."""
+    async def keep(self, row: WorkloadRow, submission: Submission, seconds: float) -> Decision:
+        """Decide until every child hub keeps its part too. With anything pending nothing is kept.
+
+        seconds: for how long, at most as long as any reservation.
+        """
         async with self._turns.of(row.name):
             record = WorkloadRecord(row, submission)
             while True:
@@ -43,7 +47,7 @@ class Keeping:
                 record.decision = decision = self._decide(record)
                 if decision.pending:
                     return decision
-                self._scheduler.reserve(record.request(), decision, self._clock())
+                self._scheduler.reserve(record.request(), decision, self._clock(), min(seconds, TTL))
                 refusing = await self.gangs.refusing(record)
                 if refusing is None:
                     return decision

@@ -20,7 +20,7 @@ from arbora_hub.placement.decide import Decision, decide
 from arbora_hub.placement.filters.taints import next_eviction
 from arbora_hub.placement.pending import Pending
 from arbora_hub.placement.policy import Request
-from arbora_hub.placement.reservations import Reservations
+from arbora_hub.placement.reservations import TTL, Reservations
 from arbora_hub.placement.rows import child_of
 from arbora_hub.placement.snapshot import Snapshot
 from arbora_hub.workloads.arrivals import Arrival, Arrivals
@@ -81,9 +81,12 @@ class Scheduler:
         """Another number than before if since then some child may have got room."""
         return self._snapshot.version + self._reservations.ended
 
-    def reserve(self, request: Request, decision: Decision, now: float) -> None:
-        """Reserve what a decision added, at once: the next one may be asked for while this one is stored."""
-        self._reservations.hold(request.uid, request.demand, decision.added, now)
+    def reserve(self, request: Request, decision: Decision, now: float, ttl: float = TTL) -> None:
+        """Reserve what a decision added, at once: the next one may be asked for while this one is stored.
+
+        ttl: seconds.
+        """
+        self._reservations.hold(request.uid, request.demand, decision.added, now, ttl)
         for place, _replicas in decision.added:
             self._arrivals.sent(request.uid, child_of(place))
 

@@ -20,7 +20,14 @@ from google.protobuf.duration_pb2 import Duration
 
 from arbora.capacity.gpus import GpuClass
 from arbora.capacity.sketch import EMPTY, SketchRow, merge
-from arbora.capacity.wire import class_from_wire, class_to_wire, row_from_wire, row_to_wire
+from arbora.capacity.wire import (
+    EFFECT_FROM_WIRE,
+    EFFECT_TO_WIRE,
+    class_from_wire,
+    class_to_wire,
+    row_from_wire,
+    row_to_wire,
+)
 from arbora.errors import InvalidInput
 from arbora.v1 import member_pb2 as pb
 
@@ -43,13 +50,6 @@ MAX_AGE = 10 * 365 * 86_400.0
 """Seconds; whatever is older is as old as this."""
 MAX_KEY = 400
 """Characters of a record's key; a longer one is replaced by its hash."""
-
-_EFFECT_TO_WIRE = {
-    "NoSchedule": pb.TAINT_EFFECT_NO_SCHEDULE,
-    "PreferNoSchedule": pb.TAINT_EFFECT_PREFER_NO_SCHEDULE,
-    "NoExecute": pb.TAINT_EFFECT_NO_EXECUTE,
-}
-_EFFECT_FROM_WIRE = {number: name for name, number in _EFFECT_TO_WIRE.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ def _row_to_wire(row: TreeRow) -> pb.SketchRow:
     for key, value in row.labels:
         message.labels[key] = value
     for key, value, effect in row.taints:
-        message.taints.add(key=key, value=value, effect=_EFFECT_TO_WIRE[effect])
+        message.taints.add(key=key, value=value, effect=EFFECT_TO_WIRE[effect])
     message.stale = row.stale
     message.approximate = row.approximate
     if row.worst_age > 0:
@@ -265,10 +265,10 @@ def _taints(taints: Sequence[pb.Taint], field: str) -> Taints:
         raise InvalidInput(f"has {len(taints)} taints, more than {MAX_TAINTS}", field=field)
     for one in taints:
         _check_label(one.key, one.value, field)
-        if one.effect not in _EFFECT_FROM_WIRE:
+        if one.effect not in EFFECT_FROM_WIRE:
             # left out, it would let in what it keeps away
             raise InvalidInput(f"{one.key[:80]!r} has an effect that is not known", field=field)
-    return tuple(sorted({(one.key, one.value, _EFFECT_FROM_WIRE[one.effect]) for one in taints}))
+    return tuple(sorted({(one.key, one.value, EFFECT_FROM_WIRE[one.effect]) for one in taints}))
 
 
 def _check_label(key: str, value: str, field: str) -> None:

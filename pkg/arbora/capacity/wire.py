@@ -15,6 +15,14 @@ MAX_NAME = 253
 """Characters in a vendor, product, MIG profile or sharing at most."""
 _UINT32, _UINT64 = 2**32 - 1, 2**64 - 1
 
+EFFECT_TO_WIRE = {
+    "NoSchedule": pb.TAINT_EFFECT_NO_SCHEDULE,
+    "PreferNoSchedule": pb.TAINT_EFFECT_PREFER_NO_SCHEDULE,
+    "NoExecute": pb.TAINT_EFFECT_NO_EXECUTE,
+}
+EFFECT_FROM_WIRE = {number: name for name, number in EFFECT_TO_WIRE.items()}
+"""Effects of taints, as Kubernetes names them."""
+
 
 def class_to_wire(gpu_class: GpuClass) -> pb.GpuClass:
     """The class as a message."""
