@@ -73,20 +73,18 @@ async def test_each_workload_ends_placed_once_while_the_hub_in_the_middle_is_kil
     async with tree(tmp_path) as it:
         names = [f"w{number}" for number in range(WORKLOADS)]
 
-        async def submit() -> None:
-            for name in names:
+        async def submit(some: list[str]) -> None:
+            for name in some:
                 await it.at_root.workloads.apply(name, [job(name)], selector=EVERYWHERE, placement=ONE)
-                await asyncio.sleep(0.02)  # the load goes on while hubs die, rather than before
 
-        submitting = asyncio.create_task(submit())
-        try:
-            for _ in range(KILLS):
-                await it.middle.runs_for(chance.uniform(0.0, 0.3))
+        for number in range(KILLS):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(submit(names[number::KILLS]))
+                # some of them are under way when it dies, some come while it is away
+                await it.middle.runs_for(chance.uniform(0.0, 0.05))
                 await it.middle.kill()
                 await it.middle.start()
                 await it.middle.until_answers(it.at_middle)
-        finally:
-            await submitting
 
         leaves = (["/middle/below"], ["/beside"])
 

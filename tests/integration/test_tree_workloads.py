@@ -14,6 +14,7 @@ from arbora.manifests.selectors import parse_selector
 from arbora.secret import Secret
 from arbora.v1 import enrollment_pb2, workload_pb2
 from arbora_hub.inventory.liveness import Liveness
+from tests.support import placing
 from tests.support.eventually import eventually
 from tests.support.hub import RunningHub, ports_of, running_agent, running_hub
 
@@ -25,17 +26,7 @@ NODE = 8
 
 def deployment(name: str, replicas: int) -> dict[str, Any]:
     """Each pod takes a whole node."""
-    container = {"name": "main", "image": "train:1", "resources": {"limits": {"nvidia.com/gpu": str(NODE)}}}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
-        },
-    }
+    return placing.deployment(name, replicas, NODE)
 
 
 class Tree:
@@ -56,6 +47,15 @@ class Tree:
         )
         hub = await self._stack.enter_async_context(below)
         await parent.until(name, Liveness.ONLINE)
+        return hub
+
+    async def silent_hub(self, parent: RunningHub, name: str, nodes: int) -> RunningHub:
+        """A hub with one member, edge-1, that says what it has when it joins and then no more for minutes."""
+        hub = await self.root(name, coalesce_seconds=600.0)
+        await self.agent(hub, "edge-1", nodes)
+        made = await parent.admin.join_tokens.create(name, kind=enrollment_pb2.CHILD_KIND_HUB)
+        await hub.hub.uplink.move(parent.hub.join_address, made.token)
+        await until_free(parent, name, nodes)
         return hub
 
     async def agent(self, hub: RunningHub, name: str, nodes: int, **labels: str) -> None:
@@ -148,11 +148,7 @@ async def test_what_a_hub_can_not_place_is_divided_over_the_others(tmp_path: Pat
     """The root's view of eu is old: meanwhile eu has given its GPUs away by itself."""
     async with tree(tmp_path) as grown:
         root = await grown.root()
-        eu = await grown.root("eu", coalesce_seconds=600.0)
-        await grown.agent(eu, "edge-1", 2)
-        made = await root.admin.join_tokens.create("eu", kind=enrollment_pb2.CHILD_KIND_HUB)
-        await eu.hub.uplink.move(root.hub.join_address, made.token)
-        await until_free(root, "eu", 2)
+        eu = await grown.silent_hub(root, "eu", 2)
         us = await grown.hub(root, "us")
         await divide(eu, "own", 2)
         await until_placed(eu, "own", eu__edge_1=2)
@@ -221,26 +217,6 @@ async def test_copies_of_a_workload_go_to_as_many_members_as_asked_for(tmp_path:
         assert root.hub.workloads.get("twice").pending == 0
 
 
-def gang(name: str, pods: int) -> dict[str, Any]:
-    """Pods that all start or none; each takes half a node."""
-    container = {"name": "main", "image": "train:1", "resources": {"limits": {"nvidia.com/gpu": str(NODE // 2)}}}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": name,
-            "namespace": "default",
-            "annotations": {"arbora.dev/simulated-seconds": "600", "arbora.dev/gang": "true"},
-        },
-        "spec": {
-            "parallelism": pods,
-            "completions": pods,
-            "completionMode": "Indexed",
-            "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
-        },
-    }
-
-
 async def test_a_gang_is_sent_once_every_hub_on_its_way_keeps_room_for_all_of_it(tmp_path: Path) -> None:
     async with tree(tmp_path) as grown:
         root = await grown.root()
@@ -249,7 +225,7 @@ async def test_a_gang_is_sent_once_every_hub_on_its_way_keeps_room_for_all_of_it
         await grown.agent(eu, "edge-1", 1)
         await grown.agent(paris, "edge-7", 2)
         await until_free(root, "eu", 3)
-        await root.admin.workloads.apply("ring", [gang("ring", 4)], selector=EVERYWHERE)
+        await root.admin.workloads.apply("ring", [placing.gang("ring", 4, NODE // 2)], selector=EVERYWHERE)
         (record,) = root.hub.workloads
         assert record.request().demand.gang
         await eventually(lambda: "edge-7" in _children(paris), "all of it is at edge-7")
@@ -261,15 +237,11 @@ async def test_a_gang_that_a_hub_has_no_room_for_after_all_goes_to_another(tmp_p
     """The root's view of eu is old; nothing of the gang is ever sent there."""
     async with tree(tmp_path) as grown:
         root = await grown.root()
-        eu = await grown.root("eu", coalesce_seconds=600.0)
-        await grown.agent(eu, "edge-1", 2)
-        made = await root.admin.join_tokens.create("eu", kind=enrollment_pb2.CHILD_KIND_HUB)
-        await eu.hub.uplink.move(root.hub.join_address, made.token)
-        await until_free(root, "eu", 2)
+        eu = await grown.silent_hub(root, "eu", 2)
         await divide(eu, "own", 1)
         await until_placed(eu, "own", eu__edge_1=1)
         us = await grown.hub(root, "us")
-        await root.admin.workloads.apply("ring", [gang("ring", 4)], selector=EVERYWHERE)
+        await root.admin.workloads.apply("ring", [placing.gang("ring", 4, NODE // 2)], selector=EVERYWHERE)
         await eventually(lambda: root.hub.workloads.get("ring").pending == 4, "eu keeps no room for it")
         assert _children(root) == {}
         await grown.agent(us, "edge-2", 2)
@@ -288,7 +260,7 @@ async def test_a_hub_that_does_not_answer_costs_a_gang_one_timeout(tmp_path: Pat
         await until_free(root, "us", 2)
         eu.hub.uplink.observe("reservation", lambda key, value: None)
         await root.admin.workloads.apply(
-            "ring", [gang("ring", 4)], members=["eu", "us"], placement={"clusters": 1}
+            "ring", [placing.gang("ring", 4, NODE // 2)], members=["eu", "us"], placement={"clusters": 1}
         )
         await eventually(lambda: _children(root) == {"us": 4}, "us takes it after all")
         assert len(eu.hub.workloads) == 0

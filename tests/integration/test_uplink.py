@@ -144,7 +144,12 @@ async def test_a_hub_that_starts_while_it_is_cut_off_still_knows_where_it_stands
     async with running_hub(tmp_path / "root") as root:
         async with running_hub(tmp_path / "eu", **below(root, await hub_token(root, "eu"))) as eu:
             await until(eu, "/eu")
-        root_id = id_of(root)
+            root_id = id_of(root)
+
+            async def kept() -> bool:
+                return (await ParentStore(tmp_path / "eu").load()).place.ancestors == (root_id,)
+
+            await eventually(kept, "the place is on disk")
     async with running_hub(tmp_path / "eu") as eu:
         assert str(eu.hub.inventory.own_path) == "/eu"
         assert eu.hub.uplink.ancestors == (root_id,)
