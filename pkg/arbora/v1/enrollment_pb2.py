@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61rbora/v1/enrollment.proto\x12\tarbora.v1\x1a\x1egoogle/protobuf/duration.proto\"\x83\x01\n\rEnrollRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.arbora.v1.ChildKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x63luster_uid\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\"r\n\x0e\x45nrollResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12+\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0b\x32\x16.arbora.v1.Certificate\x12\x17\n\x0fsession_address\x18\x04 \x01(\t\"^\n\x0b\x43\x65rtificate\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\x12\x14\n\x0ctrust_bundle\x18\x02 \x03(\x0c\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"<\n\rRenewResponse\x12+\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x16.arbora.v1.Certificate\"%\n\x0e\x45xplainRequest\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\"G\n\x0f\x45xplainResponse\x12#\n\x07refusal\x18\x01 \x01(\x0e\x32\x12.arbora.v1.Refusal\x12\x0f\n\x07message\x18\x02 \x01(\t*Q\n\tChildKind\x12\x1a\n\x16\x43HILD_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HILD_KIND_AGENT\x10\x01\x12\x12\n\x0e\x43HILD_KIND_HUB\x10\x02*\x8b\x02\n\x07Refusal\x12\x17\n\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x10\n\x0cREFUSAL_NONE\x10\x01\x12\x17\n\x13REFUSAL_MUST_REJOIN\x10\x02\x12\x12\n\x0eREFUSAL_BANNED\x10\x03\x12\x16\n\x12REFUSAL_NOT_ACTIVE\x10\x04\x12\x17\n\x13REFUSAL_EPOCH_STALE\x10\x05\x12\x1f\n\x1bREFUSAL_VERSION_UNSUPPORTED\x10\x06\x12\x10\n\x0cREFUSAL_LOOP\x10\x07\x12\x10\n\x0cREFUSAL_BUSY\x10\x08\x12\x14\n\x10REFUSAL_PROTOCOL\x10\t\x12\x1c\n\x18REFUSAL_CLUSTER_MISMATCH\x10\n2\x94\x01\n\x11\x45nrollmentService\x12=\n\x06\x45nroll\x12\x18.arbora.v1.EnrollRequest\x1a\x19.arbora.v1.EnrollResponse\x12@\n\x07\x45xplain\x12\x19.arbora.v1.ExplainRequest\x1a\x1a.arbora.v1.ExplainResponse2L\n\x0eRenewalService\x12:\n\x05Renew\x12\x17.arbora.v1.RenewRequest\x1a\x18.arbora.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61rbora/v1/enrollment.proto\x12\tarbora.v1\x1a\x1egoogle/protobuf/duration.proto\"\x83\x01\n\rEnrollRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.arbora.v1.ChildKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x63luster_uid\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\"r\n\x0e\x45nrollResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12+\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0b\x32\x16.arbora.v1.Certificate\x12\x17\n\x0fsession_address\x18\x04 \x01(\t\"^\n\x0b\x43\x65rtificate\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\x12\x14\n\x0ctrust_bundle\x18\x02 \x03(\x0c\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x1b\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\"<\n\rRenewResponse\x12+\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0b\x32\x16.arbora.v1.Certificate\"%\n\x0e\x45xplainRequest\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\"G\n\x0f\x45xplainResponse\x12#\n\x07refusal\x18\x01 \x01(\x0e\x32\x12.arbora.v1.Refusal\x12\x0f\n\x07message\x18\x02 \x01(\t*f\n\tChildKind\x12\x1a\n\x16\x43HILD_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HILD_KIND_AGENT\x10\x01\x12\x12\n\x0e\x43HILD_KIND_HUB\x10\x02\x12\x13\n\x0f\x43HILD_KIND_NODE\x10\x03*\x8b\x02\n\x07Refusal\x12\x17\n\x13REFUSAL_UNSPECIFIED\x10\x00\x12\x10\n\x0cREFUSAL_NONE\x10\x01\x12\x17\n\x13REFUSAL_MUST_REJOIN\x10\x02\x12\x12\n\x0eREFUSAL_BANNED\x10\x03\x12\x16\n\x12REFUSAL_NOT_ACTIVE\x10\x04\x12\x17\n\x13REFUSAL_EPOCH_STALE\x10\x05\x12\x1f\n\x1bREFUSAL_VERSION_UNSUPPORTED\x10\x06\x12\x10\n\x0cREFUSAL_LOOP\x10\x07\x12\x10\n\x0cREFUSAL_BUSY\x10\x08\x12\x14\n\x10REFUSAL_PROTOCOL\x10\t\x12\x1c\n\x18REFUSAL_CLUSTER_MISMATCH\x10\n2\x94\x01\n\x11\x45nrollmentService\x12=\n\x06\x45nroll\x12\x18.arbora.v1.EnrollRequest\x1a\x19.arbora.v1.EnrollResponse\x12@\n\x07\x45xplain\x12\x19.arbora.v1.ExplainRequest\x1a\x1a.arbora.v1.ExplainResponse2L\n\x0eRenewalService\x12:\n\x05Renew\x12\x17.arbora.v1.RenewRequest\x1a\x18.arbora.v1.RenewResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'arbora.v1.enrollment_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHILDKIND']._serialized_start=622
-  _globals['_CHILDKIND']._serialized_end=703
-  _globals['_REFUSAL']._serialized_start=706
-  _globals['_REFUSAL']._serialized_end=973
+  _globals['_CHILDKIND']._serialized_end=724
+  _globals['_REFUSAL']._serialized_start=727
+  _globals['_REFUSAL']._serialized_end=994
   _globals['_ENROLLREQUEST']._serialized_start=74
   _globals['_ENROLLREQUEST']._serialized_end=205
   _globals['_ENROLLRESPONSE']._serialized_start=207
@@ -50,8 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINREQUEST']._serialized_end=547
   _globals['_EXPLAINRESPONSE']._serialized_start=549
   _globals['_EXPLAINRESPONSE']._serialized_end=620
-  _globals['_ENROLLMENTSERVICE']._serialized_start=976
-  _globals['_ENROLLMENTSERVICE']._serialized_end=1124
-  _globals['_RENEWALSERVICE']._serialized_start=1126
-  _globals['_RENEWALSERVICE']._serialized_end=1202
+  _globals['_ENROLLMENTSERVICE']._serialized_start=997
+  _globals['_ENROLLMENTSERVICE']._serialized_end=1145
+  _globals['_RENEWALSERVICE']._serialized_start=1147
+  _globals['_RENEWALSERVICE']._serialized_end=1223
 # @@protoc_insertion_point(module_scope)

@@ -31,6 +31,8 @@ class _ChildKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChildKind.V
     """The agent of a member cluster."""
     CHILD_KIND_HUB: _ChildKind.ValueType  # 2
     """Another hub."""
+    CHILD_KIND_NODE: _ChildKind.ValueType  # 3
+    """The agent of one node, at the agent of its cluster. Never at a hub."""
 
 class ChildKind(_ChildKind, metaclass=_ChildKindEnumTypeWrapper):
     """What stands at the lower end of a link."""
@@ -40,6 +42,8 @@ CHILD_KIND_AGENT: ChildKind.ValueType  # 1
 """The agent of a member cluster."""
 CHILD_KIND_HUB: ChildKind.ValueType  # 2
 """Another hub."""
+CHILD_KIND_NODE: ChildKind.ValueType  # 3
+"""The agent of one node, at the agent of its cluster. Never at a hub."""
 Global___ChildKind: _TypeAlias = ChildKind  # noqa: Y015
 
 class _Refusal:
