@@ -19,6 +19,7 @@ from arbora.mirror.records import Cursor, Lane
 from arbora.rpc.guard import Context
 from arbora.rpc.options import MAX_FRAME_BYTES
 from arbora.rpc.peer import Peer
+from arbora.session.frames import goodbye
 from arbora.v1 import enrollment_pb2, session_pb2
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.inventory.child import Child
@@ -26,7 +27,7 @@ from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.journal import NORMAL, WARNING, Journal
 from arbora_hub.sessions.admission import Admission, reconnect_window
 from arbora_hub.sessions.hello import examine
-from arbora_hub.sessions.session import Session, goodbye
+from arbora_hub.sessions.session import Session
 from arbora_hub.settings import HubSettings
 
 log = structlog.get_logger(__name__)
@@ -133,7 +134,8 @@ class Sessions:
                 if not self._sessions:
                     self._empty.set()
                 exchange.cut()
-                self._inventory.disconnected(child, sentence, moved=session.moved)
+                moved = session.moved and child.row.kind == "hub"
+                self._inventory.disconnected(child, sentence, moved=moved)
             log.info("session ended", child=name, epoch=epoch, why=sentence)
 
     def _refuse_if_full(self, name: str) -> None:

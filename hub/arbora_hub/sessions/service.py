@@ -9,9 +9,9 @@ import structlog
 
 from arbora.errors import Refused
 from arbora.rpc.guard import Context, caller
+from arbora.session.frames import goodbye
 from arbora.v1 import enrollment_pb2, session_pb2_grpc
 from arbora_hub.sessions.registry import Sessions
-from arbora_hub.sessions.session import goodbye
 
 log = structlog.get_logger(__name__)
 

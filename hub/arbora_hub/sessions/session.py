@@ -1,50 +1,20 @@
-"""One session as the hub sees it: one reader (the RPC's own task), one writer, one way to end it."""
+"""A session of a child of this hub: the accepting end, and the certificate that the child proved itself with."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
-import grpc
-import structlog
-
-from arbora.errors import DeadlineExceeded, InvalidInput
-from arbora.mirror import wire
-from arbora.mirror.exchange import Frame
 from arbora.mirror.inbox import Applied
 from arbora.rpc.guard import Context
-from arbora.rpc.options import MAX_FRAME_BYTES
 from arbora.rpc.peer import Peer
-from arbora.session import frames
-from arbora.session.writer import Writer
-from arbora.v1 import enrollment_pb2, session_pb2
+from arbora.session.accepted import Accepted
 from arbora_hub.inventory.child import Child
 
-log = structlog.get_logger(__name__)
 
-FAREWELL_SECONDS = 2.0
-MAX_RECORDS = 20_000
-"""Records that one child may keep at its hub; values are bounded by the mirror."""
-
-
-class Session:
+class Session(Accepted[Child]):
     """Carries both maps for one child until it ends."""
 
-    __slots__ = (
-        "_applied",
-        "_beat_after",
-        "_context",
-        "_ending",
-        "_farewell",
-        "_task",
-        "_writer",
-        "child",
-        "epoch",
-        "instance_id",
-        "moved",
-        "peer",
-        "said_goodbye",
-    )
+    __slots__ = ("peer",)
 
     def __init__(
         self,
@@ -57,130 +27,5 @@ class Session:
         applied: Callable[[Child, Applied], None],
     ) -> None:
         """applied: called for each batch of the observed map, on the loop; must not block."""
-        self.child = child
+        super().__init__(child, epoch, instance_id, context, heartbeat_interval, applied)
         self.peer = peer
-        self.epoch = epoch
-        self.instance_id = instance_id
-        self.said_goodbye = False
-        """The child ended the session on purpose."""
-        self.moved = False
-        """And it said that it went to another parent."""
-        self._context = context
-        self._applied = applied
-        self._beat_after = 1.5 * heartbeat_interval
-        self._writer = Writer(child.exchange, self._send, MAX_FRAME_BYTES)
-        self._task: asyncio.Task[None] | None = None
-        self._farewell: session_pb2.Down | None = None
-        self._ending = False
-
-    def wake(self) -> None:
-        """The exchange may have something to say."""
-        self._writer.wake()
-
-    def end(self, farewell: session_pb2.Down | None) -> None:
-        """End the session; `farewell` is the hub's last word, None where nobody would hear it."""
-        if not self._ending:
-            self._ending = True
-            self._farewell = farewell
-            if self._task is not None:
-                self._task.cancel()
-
-    async def run(self, welcome: session_pb2.Welcome) -> str:
-        """Until the session ends; returns the sentence that says how."""
-        self._task = asyncio.current_task()
-        if self._ending:
-            # Ended by somebody between acceptance and here.
-            return await self._say_farewell()
-        await self._context.write(session_pb2.Down(welcome=welcome))
-        del welcome  # said once; the session may last for weeks
-        self._writer.last_sent = asyncio.get_running_loop().time()
-        writing = asyncio.create_task(self._write(), name="session-writer")
-        try:
-            return await self._read()
-        except asyncio.CancelledError:
-            if not self._ending or self._task is None:
-                raise
-            self._task.uncancel()
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-            return await self._say_farewell()
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-            self._task = None
-
-    async def _say_farewell(self) -> str:
-        farewell = self._farewell
-        if farewell is None:
-            return "the stream was cut"
-        try:
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await self._context.write(farewell)
-        except Exception as error:  # noqa: BLE001 - a last word may be lost, and grpc has many ways to say so
-            log.debug("farewell not delivered", child=self.child.name, error=str(error))
-        if farewell.HasField("drain"):
-            return "the hub drains"
-        return farewell.goodbye.message
-
-    async def _send(self, frame: Frame | None) -> None:
-        await self._context.write(frames.down(frame))
-
-    async def _write(self) -> None:
-        try:
-            await self._writer.run()
-        except asyncio.CancelledError:
-            raise
-        except DeadlineExceeded as error:
-            log.warning("slow child", child=self.child.name, epoch=self.epoch, error=str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a write raises, the stream is gone
-            log.debug("write failed", child=self.child.name, epoch=self.epoch, error=str(error))
-        self.end(None)
-
-    async def _read(self) -> str:
-        clock = asyncio.get_running_loop().time
-        child, writer = self.child, self._writer
-        while True:
-            message = await self._context.read()
-            if message is grpc.aio.EOF:
-                return "the child left" if self.said_goodbye else "the stream was lost"
-            child.heard = now = clock()
-            try:
-                if self._handle(message):
-                    writer.wake()
-            except InvalidInput as error:
-                # The last word waits for the writer, which may be in the middle of a frame.
-                self.end(goodbye(enrollment_pb2.REFUSAL_PROTOCOL, f"protocol error: {error}"))
-                continue
-            if now - writer.last_sent >= self._beat_after:
-                writer.beat()
-            del message  # or an idle session would hold its last one until the next comes
-
-    def _handle(self, message: session_pb2.Up) -> bool:
-        """Returns whether there may be something to send now."""
-        exchange = self.child.exchange
-        for ack in message.acks:
-            exchange.acked(*wire.cursor_from_wire(ack))
-        kind = message.WhichOneof("frame")
-        if kind == "batch":
-            applied = exchange.received(*wire.batch_from_wire(message.batch))
-            if applied.gap:
-                raise InvalidInput("records were lost on the way", field="batch")
-            if exchange.received_count > MAX_RECORDS:
-                raise InvalidInput(f"more than {MAX_RECORDS} records", field="batch")
-            self._applied(self.child, applied)
-            return True
-        if kind == "goodbye":
-            self.said_goodbye = True
-            self.moved = self.child.row.kind == "hub" and message.goodbye.message == frames.MOVED
-        elif kind == "hello":
-            raise InvalidInput("a second Hello", field="frame")
-        return bool(message.acks)
-
-
-def goodbye(refusal: int, message: str, retry_after: float | None = None) -> session_pb2.Down:
-    """The frame that ends or refuses a session; refusal: a value of the enum arbora.v1.Refusal."""
-    down = session_pb2.Down(goodbye=session_pb2.Goodbye(message=message))
-    down.goodbye.reason = refusal  # type: ignore[assignment]  # enums are plain ints at run time
-    if retry_after is not None:
-        down.goodbye.retry_after.FromMilliseconds(int(retry_after * 1000))
-    return down

@@ -30,3 +30,12 @@ def down(frame: Frame | None) -> pb.Down:
             message.batch.CopyFrom(wire.batch_to_wire(frame.lane, frame.batch))
         message.acks.extend(wire.cursor_to_wire(lane, cursor) for lane, cursor in frame.acks)
     return message
+
+
+def goodbye(refusal: int, message: str, retry_after: float | None = None) -> pb.Down:
+    """The frame that ends or refuses a session; refusal: a value of the enum arbora.v1.Refusal."""
+    down = pb.Down(goodbye=pb.Goodbye(message=message))
+    down.goodbye.reason = refusal  # type: ignore[assignment]  # enums are plain ints at run time
+    if retry_after is not None:
+        down.goodbye.retry_after.FromMilliseconds(int(retry_after * 1000))
+    return down
