@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from arbora.capacity.aggregate import NO_GPUS, TreeRow, from_wire
 from arbora.capacity.gpus import GpuClass
+from arbora.capacity.sketch import SketchRow
 from arbora.capacity.wire import sketch_from_wire
 from arbora.errors import InvalidInput
 from arbora_hub.inventory.child import Child
@@ -95,7 +96,7 @@ def rows_of(child: Child, price: Price) -> tuple[Row, ...]:
             gpu_class, sketch = sketch_from_wire(message)
         except InvalidInput:
             continue
-        rows.append(Row(gpu_class, sketch, price=price(child.name, gpu_class)))
+        rows.append(Row(gpu_class, sketch, price=price(child.name, gpu_class), throttled=_throttled(sketch)))
     return tuple(rows)
 
 
@@ -112,7 +113,12 @@ def _effect(effect: str) -> str:
 def _row(one: TreeRow, child: Child, price: Price) -> Row:
     if one.gpu_class == NO_GPUS:
         return Row(None, one.row, cpu_known=False)
-    return Row(one.gpu_class, one.row, price=price(child.name, one.gpu_class))
+    return Row(one.gpu_class, one.row, price=price(child.name, one.gpu_class), throttled=_throttled(one.row))
+
+
+def _throttled(sketch: SketchRow) -> float | None:
+    """The part of the devices that is known to be degraded, of those that somebody looks at."""
+    return min(1.0, sketch.degraded / sketch.observed) if sketch.observed else None
 
 
 def _title(labels: tuple[tuple[str, str], ...], taints: tuple[tuple[str, str, str], ...]) -> str:

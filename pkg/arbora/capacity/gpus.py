@@ -2,7 +2,8 @@
 
 `free = allocatable - requested` per node and class; allocatable already excludes unhealthy devices;
 requested counts pods that have a node and are neither Succeeded nor Failed. Nodes that are cordoned,
-not ready or tainted count apart (design: placement, Capacity).
+not ready or tainted count apart (design: placement, Capacity). Where a node agent reads the devices, what it
+knows of their health has been taken into account (`arbora_agent/gpu/exclusion.py`).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class NodeGpus:
     capacity: int
     """Devices that exist, healthy or not."""
     allocatable: int
-    """Devices that Kubernetes offers."""
+    """Devices that Kubernetes offers, without those that are known to be no good."""
     requested: int
     """Devices that bound, unfinished pods ask for."""
     usable: bool = True
@@ -52,6 +53,19 @@ class NodeGpus:
     free_memory_mib: int = 0
     labels: tuple[tuple[str, str], ...] = field(default=())
     """Labels that scheduling uses, sorted."""
+    broken: int | None = None
+    """Devices out of order, where somebody looked; None: those that Kubernetes doesn't offer."""
+    draining: int = 0
+    """Devices that no pod holds and that take no new work; not allocatable."""
+    degraded: int = 0
+    """Allocatable devices that don't work as well as they should."""
+    observed: int = 0
+    """Devices whose health is known."""
+
+    @property
+    def unhealthy(self) -> int:
+        """Devices that are out of order."""
+        return max(0, self.capacity - self.allocatable) if self.broken is None else self.broken
 
     @property
     def free(self) -> int:

@@ -33,7 +33,7 @@ class SketchRow:
     histogram: tuple[int, ...] = (0,) * HISTOGRAM_BINS
     """Element f: usable nodes with f free devices; 16 and more in the last."""
     unhealthy: int = 0
-    """Devices that exist and that Kubernetes doesn't offer."""
+    """Devices that are out of order: Kubernetes doesn't offer them, or they say so themselves."""
     pending: int = 0
     """Devices that waiting pods ask for."""
     best: tuple[int, ...] = (0,) * BEST_SIZES
@@ -42,6 +42,12 @@ class SketchRow:
     free_memory_mib: int = 0
     unusable: int = 0
     """Devices on nodes that are cordoned, not ready or tainted."""
+    degraded: int = 0
+    """Allocatable devices that don't work as well as they should."""
+    draining: int = 0
+    """Devices that no pod holds and that take no new work, as they drain or recover."""
+    observed: int = 0
+    """Devices whose health is known, as their node's agent reads them."""
 
     def fit(self, size: int) -> int:
         """How many pods of `size` devices fit, each on one node. Exact up to 16 free devices per node, and a
@@ -90,6 +96,9 @@ def merge(rows: Iterable[SketchRow]) -> SketchRow:
         free_cpu_millis=sum(row.free_cpu_millis for row in kept),
         free_memory_mib=sum(row.free_memory_mib for row in kept),
         unusable=sum(row.unusable for row in kept),
+        degraded=sum(row.degraded for row in kept),
+        draining=sum(row.draining for row in kept),
+        observed=sum(row.observed for row in kept),
     )
 
 
@@ -120,12 +129,15 @@ def _row(nodes: Sequence[NodeGpus], pending: int) -> SketchRow:
         used=allocatable - free,
         free=free,
         histogram=tuple(histogram),
-        unhealthy=sum(max(0, node.capacity - node.allocatable) for node in nodes),
+        unhealthy=sum(node.unhealthy for node in nodes),
         pending=pending,
         best=tuple(sum(node.free // size for node in usable) for size in range(1, BEST_SIZES + 1)),
         free_cpu_millis=sum(node.free_cpu_millis for node in usable),
         free_memory_mib=sum(node.free_memory_mib for node in usable),
         unusable=sum(node.capacity for node in nodes if not node.usable),
+        degraded=sum(node.degraded for node in usable),
+        draining=sum(node.draining for node in usable),
+        observed=sum(node.observed for node in nodes),
     )
 
 

@@ -74,6 +74,9 @@ def row_to_wire(row: SketchRow) -> pb.SketchRow:
         free_cpu_millis=min(row.free_cpu_millis, _UINT64),
         free_memory_mib=min(row.free_memory_mib, _UINT64),
         unusable=min(row.unusable, _UINT32),
+        degraded=min(row.degraded, _UINT32),
+        draining=min(row.draining, _UINT32),
+        observed=min(row.observed, _UINT32),
     )
 
 
@@ -105,4 +108,7 @@ def row_from_wire(message: pb.SketchRow, field: str) -> SketchRow:
         free_cpu_millis=message.free_cpu_millis,
         free_memory_mib=message.free_memory_mib,
         unusable=message.unusable,
+        degraded=message.degraded,
+        draining=message.draining,
+        observed=message.observed,
     )

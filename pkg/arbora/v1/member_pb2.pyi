@@ -415,6 +415,7 @@ class SketchRow(_message.Message):
     WORST_AGE_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    OBSERVED_FIELD_NUMBER: _builtins.int
     members: _builtins.int
     """Members that the row sums over."""
     total: _builtins.int
@@ -443,6 +444,8 @@ class SketchRow(_message.Message):
     """Devices that work but not as well as they should. They are among the allocatable ones."""
     draining: _builtins.int
     """Devices that no pod holds and that take no new work, as they drain or recover. They are not allocatable."""
+    observed: _builtins.int
+    """Devices whose health is known, as the agents of their nodes read them."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels that scheduling uses."""
@@ -485,10 +488,11 @@ class SketchRow(_message.Message):
         worst_age: _duration_pb2.Duration | None = ...,
         degraded: _builtins.int = ...,
         draining: _builtins.int = ...,
+        observed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["worst_age", b"worst_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "approximate", b"approximate", "best", b"best", "degraded", b"degraded", "draining", b"draining", "free", b"free", "free_cpu_millis", b"free_cpu_millis", "free_memory_mib", b"free_memory_mib", "histogram", b"histogram", "labels", b"labels", "members", b"members", "pending", b"pending", "stale", b"stale", "taints", b"taints", "total", b"total", "unhealthy", b"unhealthy", "unusable", b"unusable", "used", b"used", "worst_age", b"worst_age"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocatable", b"allocatable", "approximate", b"approximate", "best", b"best", "degraded", b"degraded", "draining", b"draining", "free", b"free", "free_cpu_millis", b"free_cpu_millis", "free_memory_mib", b"free_memory_mib", "histogram", b"histogram", "labels", b"labels", "members", b"members", "observed", b"observed", "pending", b"pending", "stale", b"stale", "taints", b"taints", "total", b"total", "unhealthy", b"unhealthy", "unusable", b"unusable", "used", b"used", "worst_age", b"worst_age"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -121,6 +121,10 @@ class HealthMachine:
         self._settled = self._judge(now)
         return self.verdict
 
+    def began_anew(self, now: float) -> None:
+        """The driver was loaded anew: what was wrong before is behind it. The next reading judges."""
+        self._trends.reset_at = now
+
     def tick(self, now: float) -> Verdict:
         """Only time has passed."""
         self._judge(now)
