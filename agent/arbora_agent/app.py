@@ -2,7 +2,7 @@
 
 cluster -> identity (join at the first start) -> exchange (from the journal) -> link
 down: assignments -> reconciler -> cluster        token requests -> minter
-up:   capacity, workload status, token answers, events
+up:   capacity, workload status, token answers, events, and GPUs as the agents of nodes report them
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -39,6 +40,10 @@ from arbora_agent.journal import Journal
 from arbora_agent.observe import CapacityReport
 from arbora_agent.settings import AgentSettings
 from arbora_agent.workloads.reconciler import Reconciler, Severity
+
+if TYPE_CHECKING:
+    from arbora_agent.nodes.parts import NodeAgents
+    from arbora_agent.nodes.told import Event
 
 log = structlog.get_logger(__name__)
 
@@ -104,6 +109,7 @@ class Agent:
         self._events = 0
         self._path = Path()
         self.link: Link | None = None
+        self.nodes: NodeAgents | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises Refused when only an operator can help."""
@@ -141,10 +147,15 @@ class Agent:
         minter = TokenMinter(self.cluster, self._policy, lambda: self._path, self._answer)
         desired = Desired(exchange, journal, reconciler, minter)
         routed.append(desired)
-        capacity = CapacityReport(self.cluster, link, self.settings.coalesce_seconds)
+        self.nodes = nodes = self._node_agents(link, reconciler)
+        said = nodes.devices.nodes if nodes is not None else dict
+        capacity = CapacityReport(self.cluster, link, self.settings.coalesce_seconds, said)
         self.cluster.subscribe(on_capacity=capacity.changed, on_object=lambda ref, uid: None)
+        if nodes is not None:
+            nodes.start(capacity.changed)
         desired.restored()
         parts = (
+            *(nodes.parts() if nodes is not None else ()),
             self.cluster.run(),
             link.run(),
             reconciler.run(),
@@ -155,6 +166,17 @@ class Agent:
         )
         await _until(stop, parts, lambda: self._hooks.running(self))
         await journal.save(exchange)
+
+    def _node_agents(self, link: Link, reconciler: Reconciler) -> NodeAgents | None:
+        """What serves the agents of nodes, where there are any; it costs memory, so it is loaded only then."""
+        if not self.settings.node_address:
+            return None
+        from arbora_agent.nodes.parts import NodeAgents
+
+        def tell(event: Event) -> None:
+            self._event(event.severity, event.reason, event.subject, event.message)
+
+        return NodeAgents(self.settings, self.cluster, self._store, link, reconciler, tell, self._clock)
 
     async def _connect(self, stop: asyncio.Event) -> ClusterFacts | None:
         """Reach the cluster; as long as it takes, but not against a wrong configuration."""

@@ -6,19 +6,35 @@ Role lets it read or change.
 
 from __future__ import annotations
 
-import base64
-import binascii
-
-from arbora.errors import InvalidInput, StorageFailed
 from arbora.session.credential import Credential
 from arbora_agent.cluster.kubernetes.access import AccessSource
-from arbora_agent.cluster.kubernetes.api import MERGE, ApiServer
-from arbora_agent.cluster.kubernetes.failures import words_of
-from arbora_agent.cluster.port import ClusterUnavailable
-from arbora_agent.manifest import IDENTITY_SECRET
+from arbora_agent.cluster.kubernetes.kept import Kept
+from arbora_agent.manifest import IDENTITY_SECRET, NODE_CA_KEY, NODE_CONFIG
 
 _IDENTITY = "identity.json"
 _PENDING = "pending.key"
+_NODE_CERTIFICATE, _NODE_KEY = "node-ca.crt", "node-ca.key"
+
+
+class AuthoritySecret:
+    """The CA of node agents beside the identity; implements `nodes.authority.AuthorityStore`."""
+
+    def __init__(self, access: AccessSource) -> None:
+        self._kept = Kept(access, "Secret", IDENTITY_SECRET)
+        self._shown = Kept(access, "ConfigMap", NODE_CONFIG)
+
+    async def load(self) -> tuple[bytes, bytes] | None:
+        """See AuthorityStore."""
+        certificate, key = await self._kept.get(_NODE_CERTIFICATE), await self._kept.get(_NODE_KEY)
+        return None if certificate is None or key is None else (certificate, key)
+
+    async def save(self, certificate: bytes, key: bytes) -> None:
+        """See AuthorityStore."""
+        await self._kept.set({_NODE_CERTIFICATE: certificate, _NODE_KEY: key})
+
+    async def publish(self, certificate: bytes) -> None:
+        """See AuthorityStore."""
+        await self._shown.set({NODE_CA_KEY: certificate})
 
 
 class IdentitySecret:
@@ -26,75 +42,25 @@ class IdentitySecret:
 
     def __init__(self, access: AccessSource) -> None:
         self._access = access
+        self._kept = Kept(access, "Secret", IDENTITY_SECRET)
+
+    def node_authority(self) -> AuthoritySecret:
+        """Where the CA of node agents is kept."""
+        return AuthoritySecret(self._access)
 
     async def load(self) -> Credential | None:
         """See CredentialStore."""
-        data = await self._get(_IDENTITY)
+        data = await self._kept.get(_IDENTITY)
         return Credential.from_json(data.decode()) if data is not None else None
 
     async def save(self, credential: Credential) -> None:
         """See CredentialStore."""
-        await self._set(_IDENTITY, credential.to_json().encode())
+        await self._kept.set({_IDENTITY: credential.to_json().encode()})
 
     async def pending_key(self) -> bytes | None:
         """See CredentialStore."""
-        return await self._get(_PENDING)
+        return await self._kept.get(_PENDING)
 
     async def save_pending_key(self, key_pem: bytes) -> None:
         """See CredentialStore."""
-        await self._set(_PENDING, key_pem)
-
-    async def _get(self, key: str) -> bytes | None:
-        access = await self._access()
-        api = ApiServer(access)
-        try:
-            answer = await api.request("GET", f"/api/v1/namespaces/{access.namespace}/secrets/{IDENTITY_SECRET}")
-        except ClusterUnavailable as error:
-            raise _failed(str(error)) from error
-        finally:
-            await api.close()
-        if answer.status == 404:
-            return None
-        if not answer.ok:
-            raise _failed(words_of(answer.status, answer.body))
-        text = (answer.body.get("data") or {}).get(key)
-        if text is None:
-            return None
-        try:
-            return base64.b64decode(text, validate=True)
-        except (binascii.Error, TypeError) as error:
-            raise InvalidInput(
-                f"the Secret {IDENTITY_SECRET} is damaged", hint="Delete it and join again with a new join token."
-            ) from error
-
-    async def _set(self, key: str, value: bytes) -> None:
-        access = await self._access()
-        api = ApiServer(access)
-        collection = f"/api/v1/namespaces/{access.namespace}/secrets"
-        data = {key: base64.b64encode(value).decode()}
-        try:
-            answer = await api.request(
-                "PATCH", f"{collection}/{IDENTITY_SECRET}", body={"data": data}, content_type=MERGE
-            )
-            if answer.status == 404:
-                secret = {
-                    "apiVersion": "v1",
-                    "kind": "Secret",
-                    "metadata": {"name": IDENTITY_SECRET},
-                    "type": "Opaque",
-                    "data": data,
-                }
-                answer = await api.request("POST", collection, body=secret)
-        except ClusterUnavailable as error:
-            raise _failed(str(error)) from error
-        finally:
-            await api.close()
-        if not answer.ok:
-            raise _failed(words_of(answer.status, answer.body))
-
-
-def _failed(words: str) -> StorageFailed:
-    return StorageFailed(
-        f"the Secret {IDENTITY_SECRET} can't be used: {words}",
-        hint="Check the agent's Role, or keep the identity in a directory with --data-dir.",
-    )
+        await self._kept.set({_PENDING: key_pem})

@@ -7,20 +7,31 @@ record whose bytes did not change does not travel, so nothing here has to rememb
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 from arbora.capacity.sketch import sketch
 from arbora.capacity.wire import sketch_to_wire
+from arbora.gpus.model import Node
 from arbora.session.link import Link
 from arbora.v1 import member_pb2
 from arbora.version import __version__
 from arbora_agent.cluster.port import Cluster, ClusterFacts
+from arbora_agent.gpu.exclusion import with_health
 
 
 class CapacityReport:
     """Keeps `status` and `sketch/...` current."""
 
-    def __init__(self, cluster: Cluster, link: Link, coalesce_seconds: float) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        link: Link,
+        coalesce_seconds: float,
+        devices: Callable[[], Mapping[str, Node]] = dict,
+    ) -> None:
+        """devices: what the nodes' own agents say of their GPUs, by node."""
         self._cluster = cluster
+        self._devices = devices
         self._link = link
         self._coalesce = coalesce_seconds
         self._changed = asyncio.Event()
@@ -55,7 +66,8 @@ class CapacityReport:
             # Half a cache is no answer: the hub goes on with what it last heard.
             return
         keys = set()
-        for gpu_class, row in sketch(self._cluster.gpus(), self._cluster.pending_gpus()).items():
+        rows = with_health(self._cluster.gpus(), self._devices())
+        for gpu_class, row in sketch(rows, self._cluster.pending_gpus()).items():
             key = f"sketch/{gpu_class.key}"
             keys.add(key)
             self._link.put(key, sketch_to_wire(gpu_class, row).SerializeToString(deterministic=True))

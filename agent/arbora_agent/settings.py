@@ -32,5 +32,9 @@ class AgentSettings:
     """Longest life of such a token."""
     identity_secret: bool = False
     """Keep the identity in a Secret of the agent's namespace instead of the data directory."""
+    node_address: str = ""
+    """host:port at which the agents of this cluster's nodes dial; empty: there are none."""
+    mark_nodes: tuple[str, ...] = ()
+    """What may be shown on nodes whose GPUs are not well: taint, condition. Empty: nothing."""
     coalesce_seconds: float = 0.05
     """How long changes of free GPUs are gathered before they go up."""

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from arbora.identity import keys
 from arbora.identity.authority import load_authority
-from arbora.identity.issue import SERVER_NAME, issue_child
-from arbora.identity.names import Kind, SpiffeId
+from arbora.identity.issue import issue_child
+from arbora.identity.names import SERVER_NAME, Kind, SpiffeId
 from arbora.mirror.records import Lane
 from arbora.rpc.channel import join_channel
 from arbora.session.credential import Credential

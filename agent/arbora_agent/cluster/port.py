@@ -62,6 +62,45 @@ class MintedToken:
     """Actual seconds until it expires, which the API server may have cut or stretched."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewedToken:
+    """Whose token it is, as the API server says."""
+
+    namespace: str
+    service_account: str
+    node: str
+    """Of the pod that the token is bound to; empty: it is bound to none, or that has no node."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GpuPod:
+    """An unfinished pod with a node that asks for GPUs."""
+
+    node: str
+    namespace: str
+    name: str
+    gpus: tuple[tuple[str, int], ...]
+    """Devices by resource name."""
+    workload_uid: str = ""
+    """The workload whose object made it; empty: none of ours, or it can't be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMark:
+    """What is to be seen on a node object of the health of its GPUs."""
+
+    taint: bool | None = None
+    """Whether it has TAINT_KEY, with the effect NoSchedule; None: it is left alone."""
+    condition: bool | None = None
+    """Whether CONDITION_TYPE is True or False; None: it is left alone."""
+    reason: str = ""
+    message: str = ""
+
+
+TAINT_KEY = "arbora.dev/gpu-unhealthy"
+CONDITION_TYPE = "ArboraGpuUnhealthy"
+
+
 class ObjectRejected(ArboraError):
     """The API server refuses an object. The message is the API server's own; a repetition doesn't help
     until the manifest, the member's policy or its CRDs change."""
@@ -78,6 +117,11 @@ class ClusterUnavailable(ArboraError):
 
 class Cluster(Protocol):
     """The port. All methods are for one event loop; `run` must be running for the caches to live."""
+
+    @property
+    def namespace(self) -> str:
+        """The agent's own namespace. Known once it is connected."""
+        ...
 
     async def connect(self) -> ClusterFacts:
         """Reach the API server once, learn uid and version. Raises ClusterUnavailable."""
@@ -108,6 +152,10 @@ class Cluster(Protocol):
         """GPUs that pods without a node ask for, by resource name."""
         ...
 
+    def gpu_pods(self) -> Sequence[GpuPod]:
+        """Unfinished pods that have a node and ask for GPUs, sorted."""
+        ...
+
     def owned(self, workload_uid: str) -> Sequence[OwnedObject]:
         """The objects of one workload as known now."""
         ...
@@ -132,6 +180,16 @@ class Cluster(Protocol):
         self, namespace: str, service_account: str, audiences: Sequence[str], seconds: int
     ) -> MintedToken:
         """A TokenRequest token. Raises ObjectRejected (no such account, not allowed), ClusterUnavailable."""
+        ...
+
+    async def review_token(self, token: Secret, audience: str) -> ReviewedToken:
+        """Whose token this is, which must be for `audience`. Raises ObjectRejected if it is no good, or if this
+        agent may not ask; ClusterUnavailable."""
+        ...
+
+    async def mark_node(self, node: str, mark: NodeMark) -> None:
+        """Show a mark on a node; a repeat changes nothing. Raises ObjectRejected (no such node, not allowed),
+        ClusterUnavailable."""
         ...
 
     async def close(self) -> None:

@@ -22,6 +22,12 @@ class GpusUnavailable(ArboraError):
     retryable = True
 
 
+class DeviceNotListed(ArboraError):
+    """The driver does not list the device (any more); ask for the facts anew."""
+
+    reason = "DEVICE_NOT_LISTED"
+
+
 class GpuReader(Protocol):
     """One node's devices. `wait` may run on one thread while the other methods run on another one."""
 
@@ -36,7 +42,7 @@ class GpuReader(Protocol):
 
     def read(self, uuid: str) -> GpuReading:
         """One device now. What is wrong with the device is in the reading. Raises GpusUnavailable when there is
-        no driver any more, or none that knows the device."""
+        no driver any more, DeviceNotListed when it does not know the device."""
         ...
 
     def wait(self, seconds: float) -> tuple[GpuEvent, ...]:

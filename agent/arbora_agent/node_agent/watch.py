@@ -156,10 +156,6 @@ class NodeWatch:
         self._layout_told = layout
         return layout, tuple(each.sent for each in devices)
 
-    def told_nothing(self) -> None:
-        """Whoever was told has forgotten: everything is news again."""
-        self._told = self._layout_told = None
-
 
 def values_of(reading: GpuReading) -> Values:
     """The hot set. A device that does not answer has none."""

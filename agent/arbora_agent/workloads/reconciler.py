@@ -122,6 +122,10 @@ class Reconciler:
             self._forget(uid)
         self._name_orphans()
 
+    def names(self) -> dict[str, str]:
+        """Names of the workloads that are assigned here, by uid."""
+        return {uid: workload.assignment.name for uid, workload in self._workloads.items()}
+
     async def run(self) -> None:
         """Work until cancelled. The cluster's `run` must be running as well."""
         await self._cluster.synced()

@@ -41,6 +41,10 @@ class HubGate:
         row = self._accesses.check(bearer)
         return row.name, Role(row.role)
 
+    async def node(self, bearer: str) -> tuple[str, float | None]:
+        """See rpc.guard.Gate: nodes speak with the agent of their cluster."""
+        raise Unauthenticated("the agent of a node has no business at a hub")
+
     async def audited(
         self, caller: Caller, method: str, request: object, answer: object | None, outcome: str
     ) -> None:

@@ -1,13 +1,24 @@
 """`arbora agent`: run the agent of a member, or print what installs it in a cluster."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from arbora.cli.options import examples
 
 app = typer.Typer(no_args_is_help=True, help="Run the agent of a member cluster, or install it.")
+
+NODE_PANEL = "With --mode node"
+
+
+class Mode(StrEnum):
+    """What the agent is for."""
+
+    CLUSTER = "cluster"
+    NODE = "node"
+
 
 AllowToken = Annotated[
     list[str] | None,
@@ -25,9 +36,14 @@ AllowToken = Annotated[
     epilog=examples(
         "arbora agent run --hub hub.example.org:7444 --join-token arb1.…",
         "arbora agent run --hub 127.0.0.1:7444 --join-token-file t --simulate 4x8xH100",
+        "arbora agent run --mode node --cluster-agent arbora-agent:7446",
     ),
 )
 def run(
+    mode: Annotated[
+        Mode,
+        typer.Option("--mode", help="cluster: one for the whole cluster. node: reads the GPUs of its node."),
+    ] = Mode.CLUSTER,
     hub: Annotated[
         str,
         typer.Option(
@@ -64,8 +80,95 @@ def run(
         str, typer.Option("--context", metavar="NAME", help="Which context of the kubeconfig.")
     ] = "",
     allow_token: AllowToken = None,
+    node_address: Annotated[
+        str,
+        typer.Option(
+            "--node-address",
+            metavar="HOST:PORT",
+            envvar="ARBORA_NODE_ADDRESS",
+            help="Listen here for the agents of this cluster's nodes; :7446 in a pod.",
+        ),
+    ] = "",
+    mark_nodes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mark-nodes",
+            metavar="taint|condition",
+            envvar="ARBORA_MARK_NODES",
+            help="What it may show on nodes whose GPUs are not well; repeat for both.",
+        ),
+    ] = None,
+    cluster_agent: Annotated[
+        str,
+        typer.Option(
+            "--cluster-agent",
+            metavar="HOST:PORT",
+            envvar="ARBORA_CLUSTER_AGENT",
+            help="The cluster's agent.",
+            rich_help_panel=NODE_PANEL,
+        ),
+    ] = "",
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help="The service account token; default: where the manifest mounts it.",
+            rich_help_panel=NODE_PANEL,
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca-file",
+            metavar="FILE",
+            help="What verifies the cluster's agent; default: likewise.",
+            rich_help_panel=NODE_PANEL,
+        ),
+    ] = None,
+    interval: Annotated[
+        float,
+        typer.Option(
+            "--interval", min=1.0, max=60.0, help="Seconds between two readings.", rich_help_panel=NODE_PANEL
+        ),
+    ] = 10.0,
+    kernel_log: Annotated[
+        bool,
+        typer.Option(
+            "--kernel-log/--no-kernel-log",
+            help="Look for earlier GPU errors in the kernel log at the start.",
+            rich_help_panel=NODE_PANEL,
+        ),
+    ] = True,
+    replay: Annotated[
+        str,
+        typer.Option(
+            "--replay",
+            metavar="NAME|FILE",
+            help="Play a recording instead of reading devices.",
+            rich_help_panel=NODE_PANEL,
+        ),
+    ] = "",
+    replay_again: Annotated[
+        bool,
+        typer.Option("--replay-again", help="And again when it ends.", rich_help_panel=NODE_PANEL),
+    ] = False,
 ) -> None:
-    """Run the agent until it is told to stop (SIGTERM or Ctrl-C). It only dials out."""
+    """Run the agent until it is told to stop (SIGTERM or Ctrl-C). It only dials out, but for --node-address.
+
+    With --mode node it reads the GPUs of one node and tells the cluster's agent; see docs/gpus.md.
+    """
+    if mode is Mode.NODE:
+        _run_node(
+            cluster_agent=cluster_agent,
+            interval=interval,
+            kernel_log=kernel_log,
+            replay=replay,
+            replay_again=replay_again,
+            **({"token_file": token_file} if token_file is not None else {}),
+            **({"ca_file": ca_file} if ca_file is not None else {}),
+        )
+        return
     import os
 
     from arbora.cli.daemon import load, run_daemon
@@ -87,9 +190,32 @@ def run(
         context=kube_context,
         allow_tokens=_allowed(allow_token),
         identity_secret=identity_secret,
+        node_address=node_address,
+        mark_nodes=tuple(mark_nodes or ()),
     )
     app_module = load("arbora_agent.app", "agent")
     run_daemon(lambda stop: app_module.run(settings, stop))
+
+
+def _run_node(**given: Any) -> None:
+    import json
+    import os
+    import sys
+
+    from arbora.cli.daemon import load
+    from arbora.errors import InvalidInput
+
+    if not given["cluster_agent"]:
+        raise InvalidInput(
+            "a node agent needs the address of its cluster's agent",
+            hint="Give it with --cluster-agent, such as arbora-agent.arbora-system.svc:7446.",
+        )
+    if given["replay"]:
+        load("arbora_agent.gpu.recorded", "agent").named(given["replay"])  # a wrong name is said here
+    load("arbora_agent.node_agent.settings", "agent")
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+    # The same process goes on without what reading a command line has loaded: a quarter of its memory.
+    os.execv(sys.executable, [sys.executable, "-m", "arbora_agent.node_agent", json.dumps(plain)])
 
 
 @app.command(

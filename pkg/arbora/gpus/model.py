@@ -110,6 +110,8 @@ class Node:
     idle: int = 0
     """Devices that are held and unused, where it is not known which; so for the next."""
     leaked: int = 0
+    holders_known: bool = False
+    """Its agent knows which pods hold which devices."""
 
     @property
     def layout(self) -> int:

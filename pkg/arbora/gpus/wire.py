@@ -59,6 +59,7 @@ def node_to_wire(node: Node) -> pb.NodeGpus:
         layout=node.layout,
         idle=node.idle,
         leaked=node.leaked,
+        holders_known=node.holders_known,
     )
 
 
@@ -76,6 +77,7 @@ def node_from_wire(message: pb.NodeGpus) -> Node:
         silent=message.silent,
         idle=message.idle,
         leaked=message.leaked,
+        holders_known=message.holders_known,
     )
     if node.layout != message.layout:
         raise InvalidInput("does not name the order of the devices", field="layout")

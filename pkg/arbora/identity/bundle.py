@@ -19,8 +19,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from arbora.errors import InvalidInput, PermissionDenied
 from arbora.identity.authority import check_authority, pin
-from arbora.identity.issue import SERVER_NAME, load_leaf
+from arbora.identity.issue import load_leaf
 from arbora.identity.keys import UNREADABLE
+from arbora.identity.names import SERVER_NAME
 
 MAX_CERTIFICATES = 8
 """In a bundle or a presented chain at most; a rotation needs two."""

@@ -23,10 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from arbora.errors import Conflict, InvalidInput
 from arbora.identity.authority import BACKDATE, Authority, new_serial, whole_second
 from arbora.identity.keys import UNREADABLE, check_public_key
-from arbora.identity.names import SpiffeId, check_trust_domain
-
-SERVER_NAME = "hub.arbora.internal"
-"""In every hub's server certificate. Clients verify this name, so a moved address never breaks TLS."""
+from arbora.identity.names import SERVER_NAME, SpiffeId, check_trust_domain
 
 LEAF_LIFETIME = timedelta(hours=24)
 """Default lifetime of a leaf."""

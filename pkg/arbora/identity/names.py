@@ -15,6 +15,10 @@ from arbora.errors import InvalidInput
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TRUST_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
+SERVER_NAME = "hub.arbora.internal"
+"""In every server certificate that an authority of ours signs. Who dials verifies this name, so a moved address
+never breaks TLS."""
+
 MAX_DEPTH = 16
 """Labels in a path at most; a deeper tree is a mistake (a loop, usually)."""
 

@@ -29,6 +29,7 @@ CONTROL_KINDS = frozenset(
         "offer-request",
         "status",
         "event",
+        "gpu",
     }
 )
 """Kinds whose records are small and urgent."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from arbora.identity.issue import SERVER_NAME
+from arbora.identity.names import SERVER_NAME
 from arbora.rpc import options
 from arbora.secret import Secret
 
@@ -30,6 +30,12 @@ def join_channel(address: str, ca_pem: bytes) -> grpc.aio.Channel:
 def session_channel(address: str, ca_pem: bytes, key_pem: bytes, chain_pem: bytes) -> grpc.aio.Channel:
     """To the session port, with one snapshot of the child's certificate; a renewed one needs a new channel."""
     credentials = grpc.ssl_channel_credentials(ca_pem, key_pem, chain_pem)
+    return grpc.aio.secure_channel(address, credentials, options=_named(options.SESSION_CHANNEL))
+
+
+def node_channel(address: str, ca_pem: bytes) -> grpc.aio.Channel:
+    """From a node's agent to its cluster's, which is verified; the caller shows a token with each call."""
+    credentials = grpc.ssl_channel_credentials(root_certificates=ca_pem)
     return grpc.aio.secure_channel(address, credentials, options=_named(options.SESSION_CHANNEL))
 
 

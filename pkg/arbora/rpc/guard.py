@@ -34,10 +34,12 @@ class Caller:
     """Who called, as proven: a client by its bearer token, a child by its certificate, or nobody."""
 
     name: str
-    """access/<name>, member/<name> or anyone."""
+    """access/<name>, member/<name>, node/<name> or anyone."""
     role: Role | None = None
     peer: Peer | None = None
     address: str = ""
+    until: float | None = None
+    """When what proves it ends, in seconds since the epoch; None: not known, or never."""
 
 
 caller: ContextVar[Caller] = ContextVar("caller")
@@ -49,6 +51,10 @@ class Gate(Protocol):
 
     def client(self, bearer: str) -> tuple[str, Role]:
         """Name and role behind a bearer token. Raises Unauthenticated."""
+        ...
+
+    async def node(self, bearer: str) -> tuple[str, float | None]:
+        """The node whose agent shows this token, and when the token ends. Raises Unauthenticated, Unavailable."""
         ...
 
     async def audited(
@@ -112,9 +118,12 @@ class _Call:
         self._rule = rule
         self._bearer = bearer
 
-    def _admit(self, context: Context) -> Caller:
+    async def _admit(self, context: Context) -> Caller:
         who = self._rule.who
         address = context.peer()
+        if who is Who.NODE:
+            name, until = await self._gate.node(self._bearer)
+            return Caller(f"node/{name}", address=address, until=until)
         if who is Who.ANYONE:
             return Caller("anyone", address=address)
         if who is Who.CHILD:
@@ -138,7 +147,7 @@ class _Call:
             answer: Any = None
             failure: Exception | None = None
             try:
-                who = self._admit(context)
+                who = await self._admit(context)
                 caller.set(who)
                 answer = await behaviour(request, context)
             except asyncio.CancelledError:
@@ -168,12 +177,12 @@ class _Call:
 
             async def generating(request: Any, context: Context) -> AsyncIterator[Any]:
                 try:
-                    caller.set(self._admit(context))
+                    caller.set(await self._admit(context))
                     async with aclosing(behaviour(request, context)) as answers:
                         async for answer in answers:
                             if isinstance(self._rule.who, Role):
                                 # Its access may have ended meanwhile: a stream is worth what a new call is.
-                                self._admit(context)
+                                await self._admit(context)
                             yield answer
                 except Exception as error:  # noqa: BLE001 - told to the peer and logged by _refuse
                     await self._refuse(context, error)
@@ -182,7 +191,7 @@ class _Call:
 
         async def conversing(request: Any, context: Context) -> None:
             try:
-                caller.set(self._admit(context))
+                caller.set(await self._admit(context))
                 await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - told to the peer and logged by _refuse
                 await self._refuse(context, error)

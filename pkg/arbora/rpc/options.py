@@ -91,7 +91,7 @@ SESSION_SERVER: Options = (
     # Session, renewal, tunnels to come.
     ("grpc.max_concurrent_streams", 64),
 )
-"""The hub's session port."""
+"""The hub's session port, and that of a cluster's agent for the agents of its nodes."""
 
 JOIN_SERVER: Options = (
     *_PLAIN,

@@ -19,6 +19,8 @@ class Who(Enum):
     """Not even authenticated; the method itself decides (join tokens)."""
     CHILD = "child"
     """A child with a valid certificate of this hub."""
+    NODE = "node"
+    """An agent of a node of the own cluster, with a token that the API server vouches for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ POLICY: dict[str, Rule] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _reads(Role.VIEWER),
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _reads(Role.VIEWER),
 }
+
+
+NODE_POLICY: dict[str, Rule] = {
+    "/arbora.v1.SessionService/Connect": _reads(Who.NODE),
+}
+"""The same for the one port of a cluster's agent, where the agents of its nodes dial."""
 
 
 def check_complete(methods: Iterable[str], policy: dict[str, Rule] = POLICY) -> None:

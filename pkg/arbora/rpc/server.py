@@ -10,6 +10,7 @@ import grpc
 from arbora.errors import Conflict
 from arbora.rpc.guard import Gate, Guard
 from arbora.rpc.options import Options
+from arbora.rpc.policy import POLICY, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,9 @@ class ServerTls:
     """Who may connect (mutual TLS); None: anybody."""
 
 
-def build(options: Options, gate: Gate) -> grpc.aio.Server:
-    """A server whose every method passes the guard."""
-    return grpc.aio.server(interceptors=[Guard(gate)], options=options)
+def build(options: Options, gate: Gate, policy: dict[str, Rule] = POLICY) -> grpc.aio.Server:
+    """A server whose every method passes the guard, which goes by `policy`."""
+    return grpc.aio.server(interceptors=[Guard(gate, policy)], options=options)
 
 
 def listen(server: grpc.aio.Server, address: str, current: Callable[[], ServerTls]) -> int:
@@ -61,6 +62,6 @@ def listen(server: grpc.aio.Server, address: str, current: Callable[[], ServerTl
         raise Conflict(
             f"can't listen on {address}: {error}",
             hint="Another process holds the port, or the host isn't an address of this machine. "
-            "Choose another with --client-address, --join-address or --session-address.",
+            "Choose another with --client-address, --join-address, --session-address or --node-address.",
         ) from error
     return port

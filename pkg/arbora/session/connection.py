@@ -21,6 +21,7 @@ from arbora.mirror.exchange import Exchange, Frame
 from arbora.mirror.inbox import Applied
 from arbora.rpc.options import MAX_FRAME_BYTES
 from arbora.rpc.status import error_from
+from arbora.secret import Secret
 from arbora.session import frames
 from arbora.session.state import HINTS
 from arbora.session.writer import Writer
@@ -55,10 +56,16 @@ class Connection:
     """One stream. Make it, `open()` it, `run()` it; `close()` at any time."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, exchange: Exchange, on_applied: Callable[[Applied], None]
+        self,
+        channel: grpc.aio.Channel,
+        exchange: Exchange,
+        on_applied: Callable[[Applied], None],
+        bearer: Secret | None = None,
     ) -> None:
-        """on_applied: called for each batch of the desired map, on the loop; must not block."""
-        self._call = rpc.SessionServiceStub(channel).Connect()
+        """on_applied: called for each batch of the desired map, on the loop; must not block. bearer: proves who
+        dials where the channel has no certificate."""
+        metadata = (("authorization", f"Bearer {bearer.reveal()}"),) if bearer else None
+        self._call = rpc.SessionServiceStub(channel).Connect(metadata=metadata)
         self._exchange = exchange
         self._on_applied = on_applied
         self._writer = Writer(exchange, self._send, MAX_FRAME_BYTES)

@@ -8,7 +8,7 @@ from typing import Any
 
 from arbora.errors import DeadlineExceeded, Unavailable
 from arbora.identity.bundle import authority_with_pin
-from arbora.identity.issue import SERVER_NAME
+from arbora.identity.names import SERVER_NAME
 from arbora.session.addresses import split
 from arbora.session.credential import utc_now
 

@@ -125,6 +125,7 @@ class NodeGpus(_message.Message):
     LAYOUT_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
     LEAKED_FIELD_NUMBER: _builtins.int
+    HOLDERS_KNOWN_FIELD_NUMBER: _builtins.int
     driver: _builtins.str
     """Version of the driver."""
     cuda: _builtins.str
@@ -139,6 +140,8 @@ class NodeGpus(_message.Message):
     """Devices that a pod holds unused, where it is not known which ones."""
     leaked: _builtins.int
     """Devices that something runs on without a pod, where it is not known which ones."""
+    holders_known: _builtins.bool
+    """The node's agent knows which pods hold which devices, and says so in `holders`."""
     @_builtins.property
     def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuDevice]:
         """The devices, in a stable order."""
@@ -154,10 +157,11 @@ class NodeGpus(_message.Message):
         layout: _builtins.int = ...,
         idle: _builtins.int = ...,
         leaked: _builtins.int = ...,
+        holders_known: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cuda", b"cuda", "driver", b"driver", "gpus", b"gpus", "idle", b"idle", "layout", b"layout", "leaked", b"leaked", "silent", b"silent", "trouble", b"trouble"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cuda", b"cuda", "driver", b"driver", "gpus", b"gpus", "holders_known", b"holders_known", "idle", b"idle", "layout", b"layout", "leaked", b"leaked", "silent", b"silent", "trouble", b"trouble"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Any sequence of errors, readings and silences: a reason for each state, no flapping, nothing broken for ever."""
+"""Any sequence of errors, readings and silences: reasons for each state, no flapping, nothing broken for ever."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from arbora.errors import InvalidInput, PermissionDenied
 from arbora.identity import keys
 from arbora.identity.authority import Authority, make_authority
 from arbora.identity.bundle import Bundle, authority_with_pin
-from arbora.identity.issue import SERVER_NAME, explain, issue_child, issue_server, load_leaf, peer_identity
-from arbora.identity.names import Kind, SpiffeId
+from arbora.identity.issue import explain, issue_child, issue_server, load_leaf, peer_identity
+from arbora.identity.names import SERVER_NAME, Kind, SpiffeId
 
 PUBLIC = keys.new_key().public_key()
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from arbora.identity import keys
 from arbora.identity.authority import Authority, make_authority
 from arbora.identity.bundle import Bundle, authority_with_pin
-from arbora.identity.issue import SERVER_NAME, issue_child, issue_server, peer_identity
-from arbora.identity.names import Kind, SpiffeId
+from arbora.identity.issue import issue_child, issue_server, peer_identity
+from arbora.identity.names import SERVER_NAME, Kind, SpiffeId
 
 NOW = datetime.now(UTC)  # OpenSSL reads the clock itself
 EDGE = SpiffeId("prod.example.org", Kind.AGENT, "edge-7")

@@ -17,16 +17,8 @@ from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 from arbora.errors import Conflict, InvalidInput
 from arbora.identity import csr, keys
 from arbora.identity.authority import Authority, make_authority
-from arbora.identity.issue import (
-    SERVER_NAME,
-    Flaw,
-    explain,
-    issue_child,
-    issue_server,
-    load_leaf,
-    peer_identity,
-)
-from arbora.identity.names import Kind, SpiffeId
+from arbora.identity.issue import Flaw, explain, issue_child, issue_server, load_leaf, peer_identity
+from arbora.identity.names import SERVER_NAME, Kind, SpiffeId
 
 EDGE = SpiffeId("prod.example.org", Kind.AGENT, "edge-7")
 KEY = keys.new_key()

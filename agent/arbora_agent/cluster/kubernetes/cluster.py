@@ -22,24 +22,29 @@ import structlog
 from arbora.capacity.gpus import NodeGpus
 from arbora.errors import InvalidInput
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef
+from arbora.secret import Secret
 from arbora_agent.cluster.kubernetes.access import AccessSource
 from arbora_agent.cluster.kubernetes.api import DEADLINE, ApiServer
 from arbora_agent.cluster.kubernetes.discovery import Discovery
 from arbora_agent.cluster.kubernetes.failures import failure
 from arbora_agent.cluster.kubernetes.kinds import AppliedKinds
 from arbora_agent.cluster.kubernetes.ledger import Ledger
+from arbora_agent.cluster.kubernetes.node_marks import show_mark
 from arbora_agent.cluster.kubernetes.owned import GroupKind, OwnedObjects
 from arbora_agent.cluster.kubernetes.reflector import Reflector, Sink
 from arbora_agent.cluster.kubernetes.sinks import POD_SELECTOR, NodeSink, OwnedSink, PodSink
-from arbora_agent.cluster.kubernetes.tokens import mint
+from arbora_agent.cluster.kubernetes.tokens import mint, review
 from arbora_agent.cluster.kubernetes.writer import Writer
 from arbora_agent.cluster.port import (
     LABEL_WORKLOAD,
     ClusterFacts,
     ClusterUnavailable,
+    GpuPod,
     MintedToken,
+    NodeMark,
     ObjectRejected,
     OwnedObject,
+    ReviewedToken,
 )
 
 log = structlog.get_logger(__name__)
@@ -68,6 +73,11 @@ class KubernetesCluster:
         self._group: asyncio.TaskGroup | None = None
         self._recording = asyncio.Lock()
         self._kinds_loaded = asyncio.Event()
+
+    @property
+    def namespace(self) -> str:
+        """The agent's own namespace."""
+        return self._here.namespace
 
     async def connect(self) -> ClusterFacts:
         """Reach the API server once, learn uid and version. Raises ClusterUnavailable, InvalidInput."""
@@ -130,6 +140,17 @@ class KubernetesCluster:
         """GPUs that pods without a node ask for, by resource name."""
         return self._ledger.pending()
 
+    def gpu_pods(self) -> Sequence[GpuPod]:
+        """Unfinished pods that have a node and ask for GPUs, sorted."""
+        found = []
+        for key, use, origin in self._ledger.gpu_pods():
+            namespace, _, name = key.partition("/")
+            workload = origin.workload_uid or self._objects.workload_of(
+                origin.owner_kind, namespace, origin.owner_name, origin.owner_uid
+            )
+            found.append(GpuPod(use.node, namespace, name, use.gpus, workload))
+        return sorted(found)
+
     def owned(self, workload_uid: str) -> Sequence[OwnedObject]:
         """The objects of one workload as known now."""
         return self._objects.of(workload_uid)
@@ -161,6 +182,14 @@ class KubernetesCluster:
     ) -> MintedToken:
         """A TokenRequest token. Raises ObjectRejected, ClusterUnavailable."""
         return await mint(self._here.api, namespace, service_account, audiences, seconds)
+
+    async def review_token(self, token: Secret, audience: str) -> ReviewedToken:
+        """Whose token this is. Raises ObjectRejected, ClusterUnavailable."""
+        return await review(self._here.api, token, audience)
+
+    async def mark_node(self, node: str, mark: NodeMark) -> None:
+        """Show a mark on a node. Raises ObjectRejected, ClusterUnavailable."""
+        await show_mark(self._here.api, node, mark)
 
     async def close(self) -> None:
         """Release connections."""
@@ -248,6 +277,7 @@ class _Connected:
 
     def __init__(self, api: ApiServer, namespace: str, objects: OwnedObjects) -> None:
         self.api = api
+        self.namespace = namespace
         self.discovery = Discovery(api)
         self.kinds = AppliedKinds(api, namespace)
         self.writer = Writer(api, self.discovery, objects)

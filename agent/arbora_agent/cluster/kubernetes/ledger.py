@@ -7,11 +7,38 @@ whether anything that scheduling sees has changed, so that ordinary pods that co
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from arbora.capacity.gpus import NodeGpus
 from arbora.capacity.node import NodeShape, node_gpus
 from arbora.capacity.pod import PodUse, sum_gpus
+
+
+@dataclass(frozen=True, slots=True)
+class PodOrigin:
+    """What made a pod that asks for GPUs, as far as it says."""
+
+    workload_uid: str = ""
+    """By our own label on the pod itself."""
+    owner_kind: str = ""
+    owner_name: str = ""
+    owner_uid: str = ""
+
+
+def read_origin(pod: Mapping[str, Any], label: str) -> PodOrigin:
+    """From a pod object. label: that of our workloads. The owner of a Deployment's pod is its ReplicaSet, whose
+    name is the Deployment's with the pod's template hash at its end; then the Deployment counts as the owner."""
+    metadata = pod["metadata"]
+    labels = metadata.get("labels") or {}
+    owners: Iterable[Mapping[str, str]] = metadata.get("ownerReferences") or ()
+    owner: Mapping[str, str] = next((each for each in owners if each.get("controller")), {})
+    kind, name, uid = owner.get("kind", ""), owner.get("name", ""), owner.get("uid", "")
+    ending = f"-{labels.get('pod-template-hash', '')}"
+    if kind == "ReplicaSet" and len(ending) > 1 and name.endswith(ending):
+        kind, name, uid = "Deployment", name.removesuffix(ending), ""
+    return PodOrigin(labels.get(label, ""), kind, name, uid)
 
 
 class Ledger:
@@ -24,6 +51,7 @@ class Ledger:
         self._pending: dict[str, PodUse] = {}
         self._gpus: dict[str, tuple[NodeGpus, ...]] = {}
         self._shared: dict[PodUse, PodUse] = {}
+        self._origins: dict[str, PodOrigin] = {}
 
     @property
     def nodes(self) -> int:
@@ -43,6 +71,13 @@ class Ledger:
         """Devices that pods without a node ask for, by resource name."""
         return sum_gpus(self._pending.values())
 
+    def gpu_pods(self) -> Iterable[tuple[str, PodUse, PodOrigin]]:
+        """Pods with a node that ask for GPUs: key, what they ask for, what made them."""
+        for key, origin in self._origins.items():
+            use = self._pods.get(key)
+            if use is not None and use.node and use.gpus:
+                yield key, use, origin
+
     def put_node(self, node: NodeShape) -> bool:
         """A node appeared or changed; true if that matters to anybody."""
         before = self._nodes.get(node.name)
@@ -60,8 +95,15 @@ class Ledger:
         gone = [self.remove_node(name) for name in list(self._nodes) if name not in current]
         return any([*gone, *map(self.put_node, current.values())])
 
-    def put_pod(self, key: str, use: PodUse | None) -> bool:
-        """A pod appeared, changed or (None) finished; true if scheduling sees a difference."""
+    def put_pod(self, key: str, use: PodUse | None, origin: PodOrigin | None = None) -> bool:
+        """A pod appeared, changed or (None) finished; true if scheduling sees a difference.
+
+        origin: kept of pods that ask for GPUs only.
+        """
+        if use is not None and use.gpus and origin is not None:
+            self._origins[key] = origin
+        elif use is None:
+            self._origins.pop(key, None)
         before = self._pods.get(key)
         if before == use:
             return False
@@ -78,11 +120,12 @@ class Ledger:
                 changed = True
         return changed
 
-    def replace_pods(self, pods: Mapping[str, PodUse]) -> bool:
-        """These are all unfinished pods there are."""
+    def replace_pods(self, pods: Mapping[str, PodUse], origins: Mapping[str, PodOrigin] | None = None) -> bool:
+        """These are all unfinished pods there are; origins: of those that ask for GPUs."""
         self._shared.clear()
         gone = [self.put_pod(key, None) for key in list(self._pods) if key not in pods]
-        return any([*gone, *(self.put_pod(key, use) for key, use in pods.items())])
+        made_by = origins or {}
+        return any([*gone, *(self.put_pod(key, use, made_by.get(key)) for key, use in pods.items())])
 
     def _drop(self, key: str, before: PodUse | None) -> bool:
         if before is None:

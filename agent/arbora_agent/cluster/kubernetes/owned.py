@@ -58,6 +58,8 @@ class OwnedObjects:
     def __init__(self) -> None:
         self._objects: dict[Key, OwnedObject] = {}
         self._by_workload: dict[str, set[Key]] = {}
+        self._by_name: dict[tuple[str, str, str], Key] = {}
+        """By kind, namespace and name; of two groups that have a kind of one name, the newest."""
         self._gone: dict[Key, str] = {}
 
     def get(self, ref: ObjectRef) -> OwnedObject | None:
@@ -68,6 +70,15 @@ class OwnedObjects:
         """The objects of one workload, in the order of their references."""
         found = [self._objects[key] for key in self._by_workload.get(workload_uid, ())]
         return tuple(sorted(found, key=lambda each: each.ref))
+
+    def workload_of(self, kind: str, namespace: str, name: str, uid: str = "") -> str:
+        """The workload whose object this is, in any group; empty if it is none of ours.
+
+        uid: must be the object's, where it is given.
+        """
+        key = self._by_name.get((kind, namespace, name))
+        found = None if key is None else self._objects.get(key)
+        return "" if found is None or (uid and found.uid != uid) else found.workload_uid
 
     def workloads(self) -> frozenset[str]:
         """Uids of all workloads that have objects."""
@@ -89,6 +100,7 @@ class OwnedObjects:
             self._forget(key, known)
             told.append((known.ref, known.workload_uid))
         self._objects[key] = seen
+        self._by_name[key[1], key[2], key[3]] = key
         self._gone.pop(key, None)
         self._by_workload.setdefault(seen.workload_uid, set()).add(key)
         return told
@@ -130,6 +142,8 @@ class OwnedObjects:
 
     def _forget(self, key: Key, known: OwnedObject) -> None:
         del self._objects[key]
+        if self._by_name.get((key[1], key[2], key[3])) == key:
+            del self._by_name[key[1], key[2], key[3]]
         keys = self._by_workload[known.workload_uid]
         keys.discard(key)
         if not keys:

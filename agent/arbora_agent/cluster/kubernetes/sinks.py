@@ -13,10 +13,10 @@ from arbora.capacity.node import NodeShape, read_node
 from arbora.capacity.pod import PodUse, read_pod
 from arbora.errors import InvalidInput
 from arbora.manifests.objects import Gvk, ObjectRef
-from arbora_agent.cluster.kubernetes.ledger import Ledger
+from arbora_agent.cluster.kubernetes.ledger import Ledger, PodOrigin, read_origin
 from arbora_agent.cluster.kubernetes.owned import OwnedObjects, read_owned
 from arbora_agent.cluster.kubernetes.reflector import Raw
-from arbora_agent.cluster.port import OwnedObject
+from arbora_agent.cluster.port import LABEL_WORKLOAD, OwnedObject
 
 log = structlog.get_logger(__name__)
 
@@ -65,24 +65,31 @@ class PodSink:
         self._ledger = ledger
         self._on_change = on_change
         self._listed: dict[str, PodUse] = {}
+        self._origins: dict[str, PodOrigin] = {}
 
     def begin(self) -> None:
         """Start a list."""
-        self._listed = {}
+        self._listed, self._origins = {}, {}
 
     def page(self, items: Sequence[Raw]) -> None:
         """Trim one page."""
-        self._listed.update({_pod_key(item): use for item in items if (use := _pod(item)) is not None})
+        for item in items:
+            use, key = _pod(item), _pod_key(item)
+            if use is not None:
+                self._listed[key] = use
+                if use.gpus:
+                    self._origins[key] = read_origin(item, LABEL_WORKLOAD)
 
     def end(self, resource_version: str) -> None:
         """Replace what was known."""
         listed, self._listed = self._listed, {}
-        if self._ledger.replace_pods(listed):
+        origins, self._origins = self._origins, {}
+        if self._ledger.replace_pods(listed, origins):
             self._on_change()
 
     def put(self, item: Raw) -> None:
         """One pod appeared or changed."""
-        if self._ledger.put_pod(_pod_key(item), _pod(item)):
+        if self._ledger.put_pod(_pod_key(item), _pod(item), read_origin(item, LABEL_WORKLOAD)):
             self._on_change()
 
     def remove(self, item: Raw) -> None:

@@ -1,4 +1,4 @@
-"""Short-lived service account tokens through the TokenRequest API.
+"""Service account tokens: short-lived ones through the TokenRequest API, and whose a given one is.
 
 For: `cluster.py`. Whether a token may be asked for at all is decided by the agent's policy before, and by
 the API server's RBAC. A token is never logged or kept here.
@@ -7,7 +7,7 @@ the API server's RBAC. A token is never logged or kept here.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from arbora.secret import Secret
 from arbora_agent.cluster.kubernetes.api import Answer, ApiServer
 from arbora_agent.cluster.kubernetes.discovery import segment
 from arbora_agent.cluster.kubernetes.failures import failure
-from arbora_agent.cluster.port import ClusterUnavailable, MintedToken, ObjectRejected
+from arbora_agent.cluster.port import ClusterUnavailable, MintedToken, ObjectRejected, ReviewedToken
 
 
 async def mint(
@@ -35,6 +35,47 @@ async def mint(
         raise failure(answer.status, answer.body, subject, answer.retry_after)
     status = answer.body["status"]
     return MintedToken(Secret(status["token"]), lifetime(answer, status["expirationTimestamp"]))
+
+
+async def review(api: ApiServer, token: Secret, audience: str) -> ReviewedToken:
+    """Ask whose token this is. Raises ObjectRejected (no good, or not allowed to ask), ClusterUnavailable.
+
+    API servers from 1.30 on tell the node of the pod that a token is bound to; older ones only the pod.
+    """
+    spec = {"token": token.reveal(), "audiences": [audience]}
+    answer = await api.request(
+        "POST",
+        "/apis/authentication.k8s.io/v1/tokenreviews",
+        body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec},
+    )
+    if not answer.ok:
+        raise failure(answer.status, answer.body, "a token review", answer.retry_after)
+    status = answer.body.get("status") or {}
+    if not status.get("authenticated"):
+        raise ObjectRejected(f"the token is not valid: {status.get('error') or 'no reason given'}")
+    if audience not in (status.get("audiences") or ()):
+        raise ObjectRejected(f"the token is not for {audience}")
+    user = status.get("user") or {}
+    parts = str(user.get("username", "")).split(":")
+    if parts[:2] != ["system", "serviceaccount"] or len(parts) != 4:
+        raise ObjectRejected("the token is not one of a service account")
+    namespace, account = parts[2:]
+    extra = user.get("extra") or {}
+    node = _first(extra, "authentication.kubernetes.io/node-name")
+    pod = _first(extra, "authentication.kubernetes.io/pod-name")
+    if not node and pod:
+        found = await api.request("GET", f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}")
+        if not found.ok:
+            raise failure(found.status, found.body, f"pod {namespace}/{pod}", found.retry_after)
+        if found.body["metadata"]["uid"] != _first(extra, "authentication.kubernetes.io/pod-uid"):
+            raise ObjectRejected(f"the pod {namespace}/{pod} of the token is gone")
+        node = str((found.body.get("spec") or {}).get("nodeName") or "")
+    return ReviewedToken(namespace, account, node)
+
+
+def _first(extra: Mapping[str, Any], key: str) -> str:
+    values = extra.get(key) or ()
+    return str(values[0]) if values else ""
 
 
 def lifetime(answer: Answer, expires: str) -> float:

@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 
 from arbora.capacity.gpus import NodeGpus
 from arbora.manifests.objects import Manifest, ObjectRef
+from arbora.secret import Secret
 from arbora_agent.clock import wait_for
 from arbora_agent.cluster.port import (
     ANNOTATION_GENERATION,
     LABEL_WORKLOAD,
     ClusterFacts,
+    GpuPod,
     MintedToken,
+    NodeMark,
     ObjectRejected,
     OwnedObject,
+    ReviewedToken,
 )
 from arbora_agent.cluster.simulated.fleet import (
     CPU_MILLIS_PER_GPU,
@@ -28,6 +32,8 @@ from arbora_agent.cluster.simulated.fleet import (
 )
 from arbora_agent.cluster.simulated.objects import Key
 from arbora_agent.cluster.simulated.simulation import VERSION, Simulation
+
+NAMESPACE = "arbora-system"
 
 OnObject = Callable[[ObjectRef, str], None]
 
@@ -39,6 +45,7 @@ class _Capacity:
     gpus: tuple[NodeGpus, ...]
     pending: tuple[tuple[str, int], ...]
     facts: ClusterFacts
+    pods: tuple[GpuPod, ...] = ()
 
     @classmethod
     def of(cls, simulation: Simulation) -> _Capacity:
@@ -60,13 +67,13 @@ class _Capacity:
                 capacity=node.gpus,
                 allocatable=node.gpus,
                 requested=requested.get((node.name, GPU_RESOURCE), 0),
-                usable=node.ready and not node.cordoned,
+                usable=node.ready and not node.cordoned and not node.tainted,
                 free_cpu_millis=CPU_MILLIS_PER_GPU * node.gpus,
                 free_memory_mib=MEMORY_MIB_PER_GPU * node.gpus,
             )
             for node in nodes
         )
-        return cls(gpus, tuple(sorted(simulation.pending().items())), facts)
+        return cls(gpus, tuple(sorted(simulation.pending().items())), facts, simulation.gpu_pods())
 
 
 class SimulatedCluster:
@@ -81,6 +88,11 @@ class SimulatedCluster:
         self._wake = asyncio.Event()
         self._synced = asyncio.Event()
         self._missed = False
+
+    @property
+    def namespace(self) -> str:
+        """The agent's own namespace, in name only."""
+        return NAMESPACE
 
     async def connect(self) -> ClusterFacts:
         """Reach the API server once. Raises ClusterUnavailable."""
@@ -122,6 +134,10 @@ class SimulatedCluster:
         """GPUs that waiting pods ask for, by resource name."""
         return dict(self._capacity.pending)
 
+    def gpu_pods(self) -> Sequence[GpuPod]:
+        """Running pods that ask for GPUs, sorted."""
+        return self._capacity.pods
+
     def owned(self, workload_uid: str) -> Sequence[OwnedObject]:
         """The objects of one workload as known now."""
         return tuple(each for each in self._owned.values() if each.workload_uid == workload_uid)
@@ -153,6 +169,16 @@ class SimulatedCluster:
         uid = account["metadata"]["uid"]
         token = self.simulation.tokens.mint(namespace, service_account, uid, audiences, seconds)
         return MintedToken(token=token, lifetime=float(seconds))
+
+    async def review_token(self, token: Secret, audience: str) -> ReviewedToken:
+        """Whose token this is. Raises ObjectRejected, ClusterUnavailable."""
+        await self._answer()
+        return self.simulation.tokens.review(token, audience)
+
+    async def mark_node(self, node: str, mark: NodeMark) -> None:
+        """Show a mark on a node. Raises ObjectRejected, ClusterUnavailable."""
+        await self._answer()
+        self.simulation.mark(node, mark)
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -34,6 +34,10 @@ class SimulatedNode:
     gpus: int
     cordoned: bool = False
     ready: bool = True
+    tainted: bool = False
+    """Marked by the agent because of its GPUs."""
+    conditions: tuple[tuple[str, str], ...] = ()
+    """Of GPU health: (type, status)."""
 
     @property
     def gpu_class(self) -> GpuClass:

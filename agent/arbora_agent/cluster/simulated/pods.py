@@ -145,6 +145,7 @@ def _choose(nodes: Iterable[SimulatedNode], free: Mapping[str, int], template: P
         for node in nodes
         if node.ready
         and not node.cordoned
+        and not node.tainted
         and matches(node, template)
         and (count == 0 or free[node.name] >= count)
     ]

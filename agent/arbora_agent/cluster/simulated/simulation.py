@@ -21,7 +21,14 @@ from typing import Any
 from arbora.errors import NotFound
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef
 from arbora_agent.clock import Clock
-from arbora_agent.cluster.port import ClusterUnavailable
+from arbora_agent.cluster.port import (
+    CONDITION_TYPE,
+    LABEL_WORKLOAD,
+    ClusterUnavailable,
+    GpuPod,
+    NodeMark,
+    ObjectRejected,
+)
 from arbora_agent.cluster.simulated.controllers import status_of, wanted_pods
 from arbora_agent.cluster.simulated.fleet import SimulatedNode, parse_fleet
 from arbora_agent.cluster.simulated.objects import Key, ObjectStore, key_of
@@ -118,6 +125,21 @@ class Simulation:
             if pod.running:
                 held.update({(pod.node, resource): count for resource, count in pod.template.gpus})
         return held
+
+    def gpu_pods(self) -> tuple[GpuPod, ...]:
+        """Running pods that ask for GPUs, sorted."""
+        found = []
+        for key in self._store.places():
+            body = self._store.get(key)
+            if body is None:
+                continue
+            metadata = body["metadata"]
+            workload = (metadata.get("labels") or {}).get(LABEL_WORKLOAD, "")
+            for pod in self._pods.get(metadata["uid"], ()):
+                if pod.running and pod.template.gpus:
+                    name = metadata["name"] if key.kind == "Pod" else f"{metadata['name']}-{pod.serial}"
+                    found.append(GpuPod(pod.node, key.namespace, name, pod.template.gpus, workload))
+        return tuple(sorted(found))
 
     def pending(self) -> Mapping[str, int]:
         """Devices that waiting pods ask for, by resource name."""
@@ -238,6 +260,20 @@ class Simulation:
         self._finish(lambda pod: pod.owner == body["metadata"]["uid"])
         self.step()
         self._tell(moved=True)
+
+    def mark(self, name: str, mark: NodeMark) -> None:
+        """Show the health of its GPUs on a node. Raises ObjectRejected."""
+        if name not in self._nodes:
+            raise ObjectRejected(f'nodes "{name}" not found')
+        before = self._nodes[name]
+        tainted = before.tainted if mark.taint is None else mark.taint
+        conditions = before.conditions
+        if mark.condition is not None:
+            kept = tuple(each for each in conditions if each[0] != CONDITION_TYPE)
+            conditions = (*kept, (CONDITION_TYPE, str(mark.condition)))
+        after = replace(before, tainted=tainted, conditions=conditions)
+        if after != before:
+            self.add_node(after)
 
     def add_nodes(self, spec: str) -> Sequence[SimulatedNode]:
         """Nodes join. Raises InvalidInput."""

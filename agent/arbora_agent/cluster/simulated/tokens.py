@@ -11,11 +11,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from arbora.secret import Secret
-from arbora_agent.cluster.port import ObjectRejected
+from arbora_agent.cluster.port import ObjectRejected, ReviewedToken
 
 ISSUER = "simulated"
 DEFAULT_AUDIENCE = "https://kubernetes.default.svc.cluster.local"
@@ -32,9 +33,18 @@ class TokenIssuer:
         self._key: ec.EllipticCurvePrivateKey | None = None
 
     def mint(
-        self, namespace: str, service_account: str, account_uid: str, audiences: Sequence[str], seconds: int
+        self,
+        namespace: str,
+        service_account: str,
+        account_uid: str,
+        audiences: Sequence[str],
+        seconds: int,
+        node: str = "",
     ) -> Secret:
-        """A token that is valid for `seconds` from now. Raises ObjectRejected on a wrong duration."""
+        """A token that is valid for `seconds` from now; node: of the pod it is bound to, if to one.
+
+        Raises ObjectRejected on a wrong duration.
+        """
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             why = "less than 10 minutes" if seconds < MIN_SECONDS else "larger than 2^32 seconds"
             raise ObjectRejected(
@@ -54,11 +64,30 @@ class TokenIssuer:
             "kubernetes.io": {
                 "namespace": namespace,
                 "serviceaccount": {"name": service_account, "uid": account_uid},
+                **({"node": {"name": node}} if node else {}),
             },
         }
         signed = f"{_segment(header)}.{_segment(claims)}"
         r, s = utils.decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
         return Secret(f"{signed}.{_base64url(r.to_bytes(32) + s.to_bytes(32))}")
+
+    def review(self, token: Secret, audience: str) -> ReviewedToken:
+        """Whose token this is. Raises ObjectRejected unless it is ours, valid and for `audience`."""
+        signed, _, signature = token.reveal().rpartition(".")
+        try:
+            raw = _from_base64url(signature)
+            r, s = int.from_bytes(raw[:32]), int.from_bytes(raw[32:])
+            self.public_key().verify(utils.encode_dss_signature(r, s), signed.encode(), ec.ECDSA(hashes.SHA256()))
+            claims = json.loads(_from_base64url(signed.partition(".")[2]))
+        except (InvalidSignature, ValueError) as error:
+            raise ObjectRejected("the token is not valid") from error
+        if claims["exp"] <= self._wall():
+            raise ObjectRejected("the token has expired")
+        if audience not in claims["aud"]:
+            raise ObjectRejected(f"the token is not for {audience}")
+        of = claims["kubernetes.io"]
+        node = of.get("node", {}).get("name", "")
+        return ReviewedToken(of["namespace"], of["serviceaccount"]["name"], node)
 
     def public_key(self) -> ec.EllipticCurvePublicKey:
         """What verifies the tokens."""
@@ -80,6 +109,10 @@ def _key_id(key: ec.EllipticCurvePrivateKey) -> str:
 
 def _segment(data: Mapping[str, object]) -> str:
     return _base64url(json.dumps(data, separators=(",", ":")).encode())
+
+
+def _from_base64url(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _base64url(data: bytes) -> str:

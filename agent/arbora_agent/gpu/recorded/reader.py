@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from arbora_agent.gpu.port import GpusUnavailable
+from arbora_agent.gpu.port import DeviceNotListed, GpusUnavailable
 from arbora_agent.gpu.reading import GpuEvent, GpuReading, NodeFacts
 from arbora_agent.gpu.recorded.form import Entry, Recording
 
@@ -60,7 +60,7 @@ class RecordedReader:
             self._check()
             found = self._readings.get(uuid)
             if found is None or all(each.uuid != uuid for each in self._facts.gpus):
-                raise GpusUnavailable(f"the driver does not know the device {uuid}")
+                raise DeviceNotListed(f"the driver does not list the device {uuid}")
             return found
 
     def wait(self, seconds: float) -> tuple[GpuEvent, ...]:
