@@ -35,6 +35,8 @@ from arbora.v1 import (
     enrollment_pb2_grpc,
     event_pb2,
     event_pb2_grpc,
+    gpu_pb2,
+    gpu_pb2_grpc,
     member_pb2,
     member_pb2_grpc,
     session_pb2,
@@ -49,6 +51,7 @@ from arbora_hub.api.credentials import CredentialService
 from arbora_hub.api.events import EventService
 from arbora_hub.api.first_admin import FirstAdmin
 from arbora_hub.api.gate import HubGate
+from arbora_hub.api.gpus import GpuService
 from arbora_hub.api.hub import HubService, JoinTokenService
 from arbora_hub.api.members import MemberService
 from arbora_hub.api.workloads import WorkloadService
@@ -56,6 +59,8 @@ from arbora_hub.credentials.requests import TokenRequests
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.enrollment.service import EnrollmentService, RenewalService
+from arbora_hub.gpus.members import GPU, ROLLUP, VALUES, MemberGpus
+from arbora_hub.gpus.minutes import GpuMinutes
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Terms
 from arbora_hub.journal import WARNING, Journal
@@ -82,6 +87,7 @@ CONTRACT: tuple[FileDescriptor, ...] = (
     credential_pb2.DESCRIPTOR,
     enrollment_pb2.DESCRIPTOR,
     event_pb2.DESCRIPTOR,
+    gpu_pb2.DESCRIPTOR,
     member_pb2.DESCRIPTOR,
     session_pb2.DESCRIPTOR,
     workload_pb2.DESCRIPTOR,
@@ -108,6 +114,8 @@ class Hub:
     prices: Prices
     calls: Calls
     call_server: CallServer
+    gpus: MemberGpus
+    gpu_minutes: GpuMinutes
     client_address: str = ""
     """host:port to dial; so are the next two."""
     join_address: str = ""
@@ -166,6 +174,7 @@ async def _parts(hub: Hub) -> AsyncIterator[None]:
                     hub.workloads,
                     hub.assigned,
                     hub.upward,
+                    hub.gpu_minutes,
                     hub.first_admin,
                     hub.prices,
                 )
@@ -236,6 +245,10 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     calls = Calls(sessions, inventory)
     sessions.observe("answer", calls.observed)
     call_server = CallServer(uplink, HubGate(accesses, journal), lambda: inventory.own_path)
+    gpus = MemberGpus(inventory, journal, asyncio.get_running_loop().time)
+    for kind in (GPU, VALUES, ROLLUP):
+        sessions.observe(kind, gpus.observed)
+    gpu_minutes = GpuMinutes(gpus, inventory, store, uplink, asyncio.get_running_loop().time, time.time)
     enrollment = Enrollment(store, authority, inventory, above)
     first_admin = FirstAdmin(settings.data_dir, accesses, authority)
     return Hub(
@@ -255,6 +268,8 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         prices,
         calls,
         call_server,
+        gpus,
+        gpu_minutes,
     )
 
 
@@ -314,7 +329,9 @@ def _add_client_services(hub: Hub, client_server: grpc.aio.Server) -> Any:
     members = MemberService(hub.inventory, hub.sessions, hub.workloads, hub.calls)
     credentials = CredentialService(hub.inventory, requests, hub.calls)
     events = EventService(hub.store, hub.journal, hub.inventory, hub.calls)
-    hub.call_server.serve(travelling.handlers(members, credentials, events))
+    gpus = GpuService(hub.gpus, hub.inventory, hub.calls, hub.store, asyncio.get_running_loop().time, time.time)
+    hub.call_server.serve(travelling.handlers(members, credentials, events, gpus))
+    gpu_pb2_grpc.add_GpuServiceServicer_to_server(gpus, client_server)
     member_pb2_grpc.add_MemberServiceServicer_to_server(members, client_server)
     workload_pb2_grpc.add_WorkloadServiceServicer_to_server(
         WorkloadService(hub.workloads, hub.inventory), client_server

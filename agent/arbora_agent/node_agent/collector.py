@@ -29,6 +29,8 @@ CALL_SECONDS = 30.0
 """A driver that needs longer for one device hangs."""
 WAIT_SECONDS = 1.0
 """One wait for events; a stop takes at most so long."""
+CLOSE_SECONDS = 6.0
+"""As the wait for events has to end first."""
 REOPEN_SECONDS = 15.0
 """Between two attempts to reach a driver that is not there."""
 FACTS_SECONDS = 300.0
@@ -121,7 +123,7 @@ class Collector:
     async def _close(self) -> None:
         """Let go of the driver, unless it hangs."""
         try:
-            await self._reading.call(self._reader.close, WAIT_SECONDS, "being closed")
+            await self._reading.call(self._reader.close, CLOSE_SECONDS, "being closed")
         except Hanging as error:
             log.warning("gpus_not_closed", why=str(error))
 

@@ -6,16 +6,19 @@ travels. A method that is added here needs a handler that looks at nothing but i
 
 from __future__ import annotations
 
-from arbora.v1 import credential_pb2, event_pb2, member_pb2
+from arbora.v1 import credential_pb2, event_pb2, gpu_pb2, member_pb2
 from arbora_hub.api import members as names
 from arbora_hub.api.credentials import CREATE_TOKEN, CredentialService
 from arbora_hub.api.events import LIST_EVENTS, EventService
+from arbora_hub.api.gpus import GET_GPU, LIST_GPUS, SUMMARIZE_GPUS, GpuService
 from arbora_hub.api.members import MemberService
 from arbora_hub.tree.gathering import GET_TREE
 from arbora_hub.tree.serving import Handler
 
 
-def handlers(members: MemberService, credentials: CredentialService, events: EventService) -> dict[str, Handler]:
+def handlers(
+    members: MemberService, credentials: CredentialService, events: EventService, gpus: GpuService
+) -> dict[str, Handler]:
     """The same handlers as on the client port, by the methods' full names."""
     return {
         names.GET_MEMBER: Handler(member_pb2.GetMemberRequest, members.GetMember),
@@ -25,4 +28,7 @@ def handlers(members: MemberService, credentials: CredentialService, events: Eve
         GET_TREE: Handler(member_pb2.GetTreeRequest, members.GetTree),
         CREATE_TOKEN: Handler(credential_pb2.CreateTokenRequest, credentials.CreateToken),
         LIST_EVENTS: Handler(event_pb2.ListEventsRequest, events.ListEvents),
+        LIST_GPUS: Handler(gpu_pb2.ListGpusRequest, gpus.ListGpus),
+        GET_GPU: Handler(gpu_pb2.GetGpuRequest, gpus.GetGpu),
+        SUMMARIZE_GPUS: Handler(gpu_pb2.SummarizeGpusRequest, gpus.SummarizeGpus),
     }

@@ -25,6 +25,7 @@ from arbora_hub.store.rows import (
     AuthorityRow,
     ChildRow,
     EventRow,
+    GpuHistoryRow,
     JoinTokenRow,
     Page,
     WorkloadRow,
@@ -222,6 +223,23 @@ class Audit(ReadAudit, Protocol):
         """Remove all but the newest `keep`, but never one of the newest AUDIT_FLOOR; gives the number removed."""
 
 
+class ReadGpuHistory(Protocol):
+    """Minutes of members' GPUs."""
+
+    async def list(self, child: str, since: int) -> tuple[GpuHistoryRow, ...]:
+        """The minutes of one child from `since` on, oldest first."""
+
+
+class GpuHistory(ReadGpuHistory, Protocol):
+    """Minutes of members' GPUs."""
+
+    async def add_many(self, rows: Iterable[GpuHistoryRow]) -> None:
+        """Add them; a minute that is there is left as it is. Raises Conflict if a child does not exist."""
+
+    async def trim(self, before: int) -> int:
+        """Remove the minutes before `before`, of all children; gives the number removed."""
+
+
 class ReadAuthority(Protocol):
     """The hub's CAs."""
 
@@ -285,6 +303,10 @@ class ReadTx(Protocol):
         """The audit log."""
 
     @property
+    def gpu_history(self) -> ReadGpuHistory:
+        """Minutes of members' GPUs."""
+
+    @property
     def authority(self) -> ReadAuthority:
         """The hub's CAs."""
 
@@ -323,6 +345,10 @@ class WriteTx(Protocol):
     @property
     def audit(self) -> Audit:
         """The audit log."""
+
+    @property
+    def gpu_history(self) -> GpuHistory:
+        """Minutes of members' GPUs."""
 
     @property
     def authority(self) -> Authority:

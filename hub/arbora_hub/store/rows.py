@@ -163,6 +163,17 @@ class AuditRow:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuHistoryRow:
+    """One minute of a member's GPUs."""
+
+    child: str
+    minute: int
+    """Of the epoch: seconds divided by 60, of its beginning."""
+    data: bytes
+    """Packed, see `gpus/packing.py`."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuthorityRow:
     """One CA of the hub, with its key."""
 

@@ -137,6 +137,16 @@ audit = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# One row a minute and member: written once, read by member, removed by age.
+gpu_history = sa.Table(
+    "gpu_history",
+    metadata,
+    sa.Column("child", Name, sa.ForeignKey("children.name", ondelete="CASCADE"), primary_key=True),
+    sa.Column("minute", sa.BigInteger, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Index("gpu_history_by_minute", "minute"),
+)
+
 authority = sa.Table(
     "authority",
     metadata,

@@ -11,6 +11,7 @@ from arbora_hub.store.audit import SqlAudit
 from arbora_hub.store.authority import SqlAuthority
 from arbora_hub.store.children import SqlChildren
 from arbora_hub.store.events import SqlEvents
+from arbora_hub.store.gpu_history import SqlGpuHistory
 from arbora_hub.store.join_tokens import SqlJoinTokens
 from arbora_hub.store.settings import SqlSettings
 from arbora_hub.store.statements import Statements
@@ -27,6 +28,7 @@ class SqlTransaction:
         "authority",
         "children",
         "events",
+        "gpu_history",
         "join_tokens",
         "settings",
         "workloads",
@@ -40,5 +42,6 @@ class SqlTransaction:
         self.assignments = SqlAssignments(statements)
         self.events = SqlEvents(statements)
         self.audit = SqlAudit(statements)
+        self.gpu_history = SqlGpuHistory(statements)
         self.authority = SqlAuthority(statements)
         self.settings = SqlSettings(statements)

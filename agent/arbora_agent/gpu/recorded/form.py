@@ -133,8 +133,10 @@ def entry_line(entry: Entry) -> str:
         data |= {"uuid": entry.uuid, "read": {name: _plain(value) for name, value in entry.read.items()}}
     elif isinstance(entry.event, Xid):
         data |= {"xid": entry.event.code, "uuid": entry.event.uuid}
-        rest = {"age": entry.event.age, "gpu_instance": entry.event.gpu_instance, "pid": entry.event.pid}
-        data |= {name: value for name, value in {**rest, "process": entry.event.process}.items() if value}
+        event = entry.event
+        rest: dict[str, Any] = {"age": event.age or None, "gpu_instance": event.gpu_instance, "pid": event.pid}
+        rest["process"] = event.process or None
+        data |= {name: value for name, value in rest.items() if value is not None}
     elif isinstance(entry.event, Changed):
         data["changed"] = entry.event.uuid
     else:
@@ -157,7 +159,9 @@ def _plain(value: Any) -> Any:
     """As JSON has it, without what is not known."""
     if dataclasses.is_dataclass(value):
         fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-        return {name: _plain(each) for name, each in fields.items() if each not in (None, "", ())}
+        return {
+            name: _plain(each) for name, each in fields.items() if each not in (None, "", ()) or name == "gpus"
+        }
     if isinstance(value, Answer):
         return value.value
     if isinstance(value, tuple):
@@ -175,7 +179,7 @@ def _head(data: Mapping[str, Any], place: str) -> Mapping[str, Any]:
 
 def _entry(data: dict[str, Any], place: str) -> Entry:
     at = data.pop("at", None)
-    if not isinstance(at, int | float) or isinstance(at, bool) or at < 0:
+    if not isinstance(at, int | float) or isinstance(at, bool) or not 0 <= at < float("inf"):
         raise InvalidInput("has no time `at`", field=place)
     uuid = data.pop("uuid", "")
     if "facts" in data:
@@ -185,8 +189,7 @@ def _entry(data: dict[str, Any], place: str) -> Entry:
             raise InvalidInput("names no device `uuid`", field=place)
         return Entry(at, uuid=uuid, read=_read(data.pop("read"), place))
     if "xid" in data:
-        known = {name: data.pop(name) for name in ("age", "gpu_instance", "pid", "process") if name in data}
-        return Entry(at, event=Xid(_whole(data.pop("xid"), place), uuid, **known))
+        return Entry(at, event=_xid(data, uuid, place))
     if "changed" in data:
         return Entry(at, event=Changed(str(data.pop("changed"))))
     if "away" in data:
@@ -194,13 +197,28 @@ def _entry(data: dict[str, Any], place: str) -> Entry:
     raise InvalidInput(f"has none of facts, read, xid, changed, away but {sorted(data)}", field=place)
 
 
-def _node_facts(data: Any, place: str) -> NodeFacts:
-    gpus = tuple(_facts(each, place) for each in _list(data.get("gpus"), place))
+def _xid(data: Mapping[str, Any], uuid: str, place: str) -> Xid:
+    for name, kinds in (("age", int | float), ("gpu_instance", int), ("pid", int), ("process", str)):
+        if name in data and (not isinstance(data[name], kinds) or isinstance(data[name], bool)):
+            raise InvalidInput(f"{name} is {data[name]!r}", field=place)
+    known = {name: data[name] for name in ("age", "gpu_instance", "pid", "process") if name in data}
+    return Xid(_whole(data["xid"], place), uuid, **known)
+
+
+def _object(data: Any, place: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise InvalidInput(f"{str(data)[:80]!r} is not an object", field=place)
+    return data
+
+
+def _node_facts(given: Any, place: str) -> NodeFacts:
+    data = _object(given, place)
+    gpus = tuple(_facts(_object(each, place), place) for each in _list(data.get("gpus"), place))
     return NodeFacts(str(data.get("driver", "")), str(data.get("cuda", "")), gpus)
 
 
 def _facts(data: dict[str, Any], place: str) -> GpuFacts:
-    mig = tuple(_checked(MigFacts, each, place) for each in _list(data.pop("mig", []), place))
+    mig = tuple(_checked(MigFacts, _object(each, place), place) for each in _list(data.pop("mig", []), place))
     return _checked(GpuFacts, {**data, "mig": mig}, place)
 
 
@@ -218,7 +236,7 @@ def _checked(kind: type[T], data: Mapping[str, Any], place: str) -> T:
 def _read(data: Any, place: str) -> Mapping[str, Any]:
     hints = _reading_types()
     values: dict[str, Any] = {}
-    for name, value in data.items():
+    for name, value in _object(data, place).items():
         if name == "uuid" or name not in hints:
             raise InvalidInput(f"has {name!r}, which a reading has not", field=place)
         if name == "answer":
