@@ -60,14 +60,17 @@ class Collector:
         *,
         interval: float = 10.0,
         kernel_log: ReadLog | None = None,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
-        """tell: hears what is news, on the loop. kernel_log: what was there before this agent; None: not read."""
+        """tell: hears what is news, on the loop. kernel_log: what was there before this agent; None: not read.
+        call_seconds: a driver that needs longer for one device hangs."""
         self._reader = reader
         self._watch = watch
         self._tell = tell
         self._clock = clock
         self._interval = interval
         self._kernel_log = kernel_log
+        self._patience = call_seconds
         self._reading = Worker("gpu-reader")
         self._listening = Worker("gpu-events")
         self._opened = asyncio.Event()
@@ -107,7 +110,7 @@ class Collector:
 
     async def _open(self) -> None:
         try:
-            await self._reading.call(self._reader.open, CALL_SECONDS, "being opened")
+            await self._reading.call(self._reader.open, self._patience, "being opened")
         except GpusUnavailable:
             self._was_away = self._was_open
             raise
@@ -128,7 +131,7 @@ class Collector:
             log.warning("gpus_not_closed", why=str(error))
 
     async def _list(self) -> None:
-        facts = await self._reading.call(self._reader.facts, CALL_SECONDS, "the list of devices")
+        facts = await self._reading.call(self._reader.facts, self._patience, "the list of devices")
         now = self._clock.monotonic()
         self._facts_at = now
         self._facts_asked = False
@@ -141,7 +144,7 @@ class Collector:
         facts = [each.facts for each in self._watch.devices]
         read = self._kernel_log
         try:
-            xids = await self._reading.call(lambda: read(facts), CALL_SECONDS, "the kernel log")
+            xids = await self._reading.call(lambda: read(facts), self._patience, "the kernel log")
         except Hanging:
             raise
         except ArboraError as error:
@@ -183,7 +186,7 @@ class Collector:
             try:
                 reading = await self._reading.call(
                     lambda uuid=uuid: self._reader.read(uuid),  # type: ignore[misc]
-                    CALL_SECONDS,
+                    self._patience,
                     f"reading {uuid}",
                 )
             except Hanging as error:
@@ -204,7 +207,7 @@ class Collector:
             await self._opened.wait()
             try:
                 events = await self._listening.call(
-                    lambda: self._reader.wait(WAIT_SECONDS), CALL_SECONDS, "waiting for events"
+                    lambda: self._reader.wait(WAIT_SECONDS), self._patience, "waiting for events"
                 )
             except (GpusUnavailable, Hanging) as error:
                 log.info("gpu_events_unavailable", why=str(error))
