@@ -47,6 +47,16 @@ def test_only_children_and_strangers_at_the_join_port_need_no_role() -> None:
 
 
 def test_a_method_whose_name_says_that_it_changes_something_is_audited() -> None:
-    reading = ("List", "Get", "Watch", "Check", "WhoAmI", "Explain", "Summarize", "Connect", "ServerReflectionInfo")
+    reading = (
+        "List",
+        "Get",
+        "Watch",
+        "Check",
+        "WhoAmI",
+        "Explain",
+        "Summarize",
+        "Connect",
+        "ServerReflectionInfo",
+    )
     wrong = [name for name, rule in POLICY.items() if rule.mutates is name.rpartition("/")[2].startswith(reading)]
     assert wrong == []

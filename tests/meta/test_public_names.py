@@ -26,6 +26,11 @@ NOUNS = {
         "cordon": "path cordoned",
         "evict": "path reason",
     },
+    "gpus": {
+        "list": "path node product health",
+        "get": "uuid path history",
+        "summarize": "path by selector",
+    },
     "workloads": {
         "apply": "name manifests members selector labels placement overrides dry_run",
         "apply_document": "document dry_run",

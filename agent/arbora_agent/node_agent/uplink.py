@@ -51,6 +51,11 @@ class Uplink:
         """Whether there is a session now."""
         return self._connection is not None
 
+    @property
+    def trouble(self) -> str:
+        """Why there is no session, as far as is known; empty while all is well."""
+        return self._complaint
+
     def put(self, key: str, value: bytes) -> None:
         """Set a record; it goes up as soon as there is a session."""
         if self._exchange.put(key, value) and self._connection is not None:

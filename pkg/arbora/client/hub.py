@@ -17,6 +17,7 @@ import grpc
 
 from arbora.client.access import AccessTokens, JoinTokens
 from arbora.client.calls import Calls
+from arbora.client.gpus import Gpus
 from arbora.client.members import Members
 from arbora.client.records import Audit, Events
 from arbora.client.tokens import Tokens
@@ -44,6 +45,7 @@ class HubClient:
         self._calls = calls
         self._stub = HubServiceStub(channel)
         self.members = Members(channel, calls)
+        self.gpus = Gpus(channel, calls)
         self.workloads = Workloads(channel, calls)
         self.tokens = Tokens(channel, calls)
         self.events = Events(channel, calls)
