@@ -11,6 +11,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from arbora.session import enroll
 from arbora.session.backoff import Backoff
 from arbora.session.credential import Credential, CredentialFile, CredentialStore
 from arbora.session.link import Introduction, Link, LinkEvents
-from arbora.session.state import LinkState
+from arbora.session.state import LinkState, Phase
 from arbora.v1 import credential_pb2, event_pb2, session_pb2
 from arbora.version import __version__
 from arbora.workloads.model import AssignmentStatus
@@ -42,6 +43,8 @@ from arbora_agent.settings import AgentSettings
 from arbora_agent.workloads.reconciler import Reconciler, Severity
 
 if TYPE_CHECKING:
+    from arbora.metrics import MetricsServer
+    from arbora_agent.metrics import AgentMetrics
     from arbora_agent.nodes.parts import NodeAgents
     from arbora_agent.nodes.told import Event
 
@@ -110,9 +113,17 @@ class Agent:
         self._path = Path()
         self.link: Link | None = None
         self.nodes: NodeAgents | None = None
+        self.online = False
+        """Whether there is a session with the hub now."""
+        self.metrics: MetricsServer | None = None
+        self._shown = self._measured()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set. Raises Refused when only an operator can help."""
+        """Until `stop` is set. Raises Refused when only an operator can help, Conflict for a taken port."""
+        async with self.metrics or nullcontext():
+            await self._run(stop)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         facts = await self._connect(stop)
         if facts is None:
             return
@@ -163,6 +174,7 @@ class Agent:
             capacity.run(),
             journal.run(exchange),
             desired.follow_settings(link),
+            *((self._shown.run(capacity, reconciler, nodes),) if self._shown is not None else ()),
         )
         await _until(stop, parts, lambda: self._hooks.running(self))
         await journal.save(exchange)
@@ -177,6 +189,17 @@ class Agent:
             self._event(event.severity, event.reason, event.subject, event.message)
 
         return NodeAgents(self.settings, self.cluster, self._store, link, reconciler, tell, self._clock)
+
+    def _measured(self) -> AgentMetrics | None:
+        """What is shown to Prometheus, from the first moment on, if that is wanted; it, too, costs memory."""
+        if not self.settings.metrics_address:
+            return None
+        from arbora.metrics import MetricsServer
+        from arbora_agent.metrics import AgentMetrics
+
+        shown = AgentMetrics(lambda: self.online)
+        self.metrics = MetricsServer(self.settings.metrics_address, shown)
+        return shown
 
     async def _connect(self, stop: asyncio.Event) -> ClusterFacts | None:
         """Reach the cluster; as long as it takes, but not against a wrong configuration."""
@@ -233,6 +256,7 @@ class Agent:
         self._path = Path.parse(welcome.path)
 
     def _link_changed(self, state: LinkState) -> None:
+        self.online = state.phase is Phase.ONLINE
         if state.path:
             # A hub above has moved, and this member's path with it.
             self._path = Path.parse(state.path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from arbora.session.credential import Credential
 from arbora_agent.cluster.kubernetes.access import AccessSource
 from arbora_agent.cluster.kubernetes.kept import Kept
-from arbora_agent.manifest import IDENTITY_SECRET, NODE_CA_KEY, NODE_CONFIG
+from arbora_agent.manifest.names import IDENTITY_SECRET, NODE_CA_KEY, NODE_CONFIG
 
 _IDENTITY = "identity.json"
 _PENDING = "pending.key"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from arbora.capacity.sketch import sketch
+from arbora.capacity.gpus import GpuClass
+from arbora.capacity.sketch import SketchRow, sketch
 from arbora.capacity.wire import sketch_to_wire
 from arbora.gpus.model import Node
 from arbora.session.link import Link
@@ -36,6 +37,8 @@ class CapacityReport:
         self._coalesce = coalesce_seconds
         self._changed = asyncio.Event()
         self._keys: frozenset[str] = frozenset()
+        self.rows: Mapping[GpuClass, SketchRow] = {}
+        """GPUs by class as last reported; replaced as a whole."""
         self._synced = False
 
     def changed(self) -> None:
@@ -66,8 +69,9 @@ class CapacityReport:
             # Half a cache is no answer: the hub goes on with what it last heard.
             return
         keys = set()
-        rows = with_health(self._cluster.gpus(), self._devices())
-        for gpu_class, row in sketch(rows, self._cluster.pending_gpus()).items():
+        nodes = with_health(self._cluster.gpus(), self._devices())
+        self.rows = sketch(nodes, self._cluster.pending_gpus())
+        for gpu_class, row in self.rows.items():
             key = f"sketch/{gpu_class.key}"
             keys.add(key)
             self._link.put(key, sketch_to_wire(gpu_class, row).SerializeToString(deterministic=True))

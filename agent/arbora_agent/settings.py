@@ -36,5 +36,7 @@ class AgentSettings:
     """host:port at which the agents of this cluster's nodes dial; empty: there are none."""
     mark_nodes: tuple[str, ...] = ()
     """What may be shown on nodes whose GPUs are not well: taint, condition. Empty: nothing."""
+    metrics_address: str = ""
+    """host:port at which Prometheus reads metrics; empty: nowhere."""
     coalesce_seconds: float = 0.05
     """How long changes of free GPUs are gathered before they go up."""

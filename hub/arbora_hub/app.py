@@ -59,6 +59,7 @@ from arbora_hub.credentials.requests import TokenRequests
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.enrollment.service import EnrollmentService, RenewalService
+from arbora_hub.gateway.gateway import Gateway
 from arbora_hub.gpus.members import GPU, ROLLUP, VALUES, MemberGpus
 from arbora_hub.gpus.minutes import GpuMinutes
 from arbora_hub.inventory.inventory import Inventory
@@ -116,6 +117,7 @@ class Hub:
     call_server: CallServer
     gpus: MemberGpus
     gpu_minutes: GpuMinutes
+    gateway: Gateway
     client_address: str = ""
     """host:port to dial; so are the next two."""
     join_address: str = ""
@@ -148,7 +150,7 @@ async def _running(settings: HubSettings) -> AsyncIterator[Hub]:
     store = await open_store(settings.data_dir / DATABASE)
     try:
         hub = await _build(settings, store)
-        async with _parts(hub), _ports(hub):
+        async with hub.gateway, _parts(hub), _ports(hub):
             yield hub
         await hub.inventory.save()
         await hub.workloads.save()
@@ -175,6 +177,7 @@ async def _parts(hub: Hub) -> AsyncIterator[None]:
                     hub.assigned,
                     hub.upward,
                     hub.gpu_minutes,
+                    hub.gateway,
                     hub.first_admin,
                     hub.prices,
                 )
@@ -270,6 +273,7 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         call_server,
         gpus,
         gpu_minutes,
+        Gateway(settings.metrics_address, inventory, sessions, workloads, gpus, uplink),
     )
 
 

@@ -62,6 +62,8 @@ class HubSettings:
     """What the parent hears: a line for each member below, or only sums."""
     coalesce_seconds: float = 0.25
     """Changes of GPUs go up at most this often; 0: each at once."""
+    metrics_address: str = ""
+    """host:port at which Prometheus reads metrics, over plain HTTP; empty: nowhere."""
     extra_names: tuple[str, ...] = field(default=())
     """Further DNS names and IPs for the server certificate; only clients that check names need them."""
 

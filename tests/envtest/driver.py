@@ -16,9 +16,10 @@ from typing import Any
 import aiohttp
 
 from arbora.manifests.objects import ObjectRef
+from arbora.secret import Secret
 from arbora_agent.cluster.kubernetes import KubernetesCluster
 from arbora_agent.cluster.kubernetes.access import AccessSource
-from arbora_agent.cluster.port import Cluster
+from arbora_agent.cluster.port import CONDITION_TYPE, TAINT_KEY, Cluster
 from tests.envtest.controlplane import ControlPlane
 
 _numbers = itertools.count(1)
@@ -33,6 +34,8 @@ COLLECTIONS = {
     "Secret": "/api/v1",
     "Job": "/apis/batch/v1",
     "Deployment": "/apis/apps/v1",
+    "DaemonSet": "/apis/apps/v1",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1",
     "Role": "/apis/rbac.authorization.k8s.io/v1",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1",
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1",
@@ -43,6 +46,11 @@ COLLECTIONS = {
 
 class ApiAnswer(RuntimeError):
     """The API server refused what a test set up."""
+
+
+RESTRICTED_POD = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+RESTRICTED_CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""What Pod Security (restricted) asks for."""
 
 
 class Driver:
@@ -109,6 +117,13 @@ class Driver:
         status = {"capacity": offered, "allocatable": offered, "conditions": [ready]}
         await self.create({**manifest, "status": status})
 
+    async def runtime_class(self, name: str) -> None:
+        """As the GPU operator does."""
+        path = f"/apis/node.k8s.io/v1/runtimeclasses/{name}"
+        if not await self.ask("GET", path, missing_is_fine=True):
+            manifest = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}}
+            await self.ask("POST", "/apis/node.k8s.io/v1/runtimeclasses", {**manifest, "handler": name})
+
     async def pod(self, namespace: str, name: str, *, gpus: int, node: str = "") -> None:
         """A pod that asks for GPUs, on `node` or on none."""
         await self.create(pod_manifest(namespace, name, gpus=gpus, node=node))
@@ -129,6 +144,22 @@ class Driver:
         if phase == "Running":
             status["conditions"] = [{"type": "Ready", "status": "True"}]
         await self.merge(f"/api/v1/namespaces/{namespace}/pods/{pod}/status", {"status": status})
+
+    async def token(self, namespace: str, account: str, audience: str, node: str = "") -> Secret:
+        """A token of an account, which is made if need be; bound to a new pod on `node`, if one is given."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}"
+        if not await self.ask("GET", path, missing_is_fine=True):
+            await self.create(_named("ServiceAccount", namespace, account))
+        spec: dict[str, Any] = {"audiences": [audience], "expirationSeconds": 3600}
+        if node:
+            manifest = pod_manifest(namespace, f"{account}-on-{node}", gpus=0, node=node)
+            manifest["spec"] |= {"serviceAccountName": account, "securityContext": RESTRICTED_POD}
+            manifest["spec"]["containers"][0]["securityContext"] = RESTRICTED_CONTAINER
+            pod = await self.create(manifest)
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        return Secret((await self.ask("POST", f"{path}/token", asked))["status"]["token"])
 
     async def pods_of_job(self, namespace: str, job: str) -> list[str]:
         """The names of the pods that the Job controller made; waits for the first."""
@@ -234,6 +265,19 @@ class KubernetesWorld:
         """As the kubelet."""
         await self.driver.phase(self.namespace, name, "Succeeded")
 
+    async def token(self, account: str, audience: str, node: str) -> Secret:
+        """As the kubelet, which mounts it into a pod; as admin for no node."""
+        return await self.driver.token(self.namespace, account, audience, node)
+
+    async def shown(self, node: str) -> tuple[bool, bool | None]:
+        """As admin."""
+        body = await self.driver.ask("GET", f"/api/v1/nodes/{node}")
+        taints = {taint["key"] for taint in body["spec"].get("taints", ()) if taint["effect"] == "NoSchedule"}
+        conditions = {each["type"]: each["status"] for each in body["status"].get("conditions", ())}
+        assert conditions["Ready"] == "True"
+        condition = conditions.get(CONDITION_TYPE)
+        return TAINT_KEY in taints, None if condition is None else condition == "True"
+
     async def start_job(self, ref: ObjectRef, node: str) -> None:
         """As the scheduler and the kubelet."""
         for pod in await self.driver.pods_of_job(ref.namespace, ref.name):
@@ -249,7 +293,12 @@ class KubernetesWorld:
 def collection(kind: str, namespace: str) -> str:
     """The path of a collection."""
     inside = f"/namespaces/{namespace}" if namespace else ""
-    return f"{COLLECTIONS[kind]}{inside}/{kind.lower()}s"
+    plural = f"{kind.lower().removesuffix('y')}ies" if kind.endswith("y") else f"{kind.lower()}s"
+    return f"{COLLECTIONS[kind]}{inside}/{plural}"
+
+
+def _named(kind: str, namespace: str, name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}}
 
 
 def object_path(ref: ObjectRef) -> str:

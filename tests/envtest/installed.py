@@ -6,14 +6,24 @@ folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from arbora_agent.cluster.kubernetes import in_cluster
+from arbora.secret import Secret
+from arbora_agent.app import Agent, AgentHooks
+from arbora_agent.clock import LoopClock
+from arbora_agent.cluster.kubernetes import KubernetesCluster, in_cluster
 from arbora_agent.cluster.kubernetes.access import AccessSource
-from arbora_agent.manifest import NAME, ManifestSettings, render
+from arbora_agent.identity_secret import IdentitySecret
+from arbora_agent.manifest.agent import render
+from arbora_agent.manifest.names import NAME
+from arbora_agent.manifest.settings import ManifestSettings
+from arbora_agent.settings import AgentSettings
+from arbora_hub.app import Hub
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver, collection
 
@@ -49,3 +59,21 @@ async def install(plane: ControlPlane, driver: Driver, folder: Path, wanted: Man
     where = urlsplit(plane.server)
     environ = {"KUBERNETES_SERVICE_HOST": str(where.hostname), "KUBERNETES_SERVICE_PORT": str(where.port)}
     return in_cluster(folder, environ)
+
+
+@asynccontextmanager
+async def running(
+    hub: Hub, access: AccessSource, folder: Path, token: str = "", **changed: Any
+) -> AsyncIterator[Agent]:
+    """The installed agent, while the block lasts. changed: of its settings."""
+    cluster = KubernetesCluster(access)
+    wanted = AgentSettings(folder, hub=hub.join_address, join_token=Secret(token), **changed)
+    agent = Agent(wanted, cluster, IdentitySecret(access), LoopClock(), AgentHooks())
+    stop = asyncio.Event()
+    task = asyncio.create_task(agent.run(stop))
+    try:
+        yield agent
+    finally:
+        stop.set()
+        await task
+        await cluster.close()

@@ -9,22 +9,25 @@ import pytest
 
 from arbora_agent.cluster.kubernetes import from_kubeconfig
 from tests.contract.cluster import ClusterContract
+from tests.contract.cluster_nodes import ClusterNodesContract
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver, KubernetesWorld
 from tests.envtest.installed import install, settings
 
 
-class TestAdminsAgent(ClusterContract):
+class TestAdminsAgent(ClusterContract, ClusterNodesContract):
     @pytest.fixture
     async def world(self, plane: ControlPlane, driver: Driver) -> AsyncIterator[KubernetesWorld]:
         async with KubernetesWorld(driver, from_kubeconfig(plane.kubeconfig)) as world:
             yield world
 
 
-class TestInstalledAgent(ClusterContract):
+class TestInstalledAgent(ClusterContract, ClusterNodesContract):
     @pytest.fixture
     async def world(self, plane: ControlPlane, driver: Driver, tmp_path: Path) -> AsyncIterator[KubernetesWorld]:
         async with KubernetesWorld(driver) as world:
             allowed = tuple(f"{world.namespace}/{account}" for account in ("reader", "nobody"))
-            world.access = await install(plane, driver, tmp_path, settings(allow_tokens=allowed))
+            world.access = await install(
+                plane, driver, tmp_path, settings(allow_tokens=allowed, mark_nodes=("taint", "condition"))
+            )
             yield world

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,14 @@ from arbora.client import HubClient
 from arbora.context import find_context
 from arbora.errors import PermissionDenied
 from arbora.manifests.objects import Gvk, ObjectRef
-from arbora.secret import Secret
 from arbora.v1 import member_pb2, workload_pb2
 from arbora.workloads.model import State
-from arbora_agent.app import Agent, AgentHooks
-from arbora_agent.clock import LoopClock
-from arbora_agent.cluster.kubernetes import KubernetesCluster
 from arbora_agent.cluster.kubernetes.access import AccessSource
-from arbora_agent.identity_secret import IdentitySecret
-from arbora_agent.settings import AgentSettings
 from arbora_hub.app import Hub, open_hub
 from arbora_hub.settings import HubSettings
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver, KubernetesWorld, collection
-from tests.envtest.installed import install, settings
+from tests.envtest.installed import install, running, settings
 
 PRODUCT = "NVIDIA-H100-80GB-HBM3"
 ALLOWED = ("default/default",)
@@ -64,21 +57,6 @@ async def access(plane: ControlPlane, driver: Driver, world: KubernetesWorld, tm
     folder.mkdir()
     wanted = settings(namespace=world.name("arbora"), allow_tokens=ALLOWED)
     return await install(plane, driver, folder, wanted)
-
-
-@asynccontextmanager
-async def running(hub: Hub, access: AccessSource, folder: Path, token: str = "") -> AsyncIterator[Agent]:
-    cluster = KubernetesCluster(access)
-    wanted = AgentSettings(folder, hub=hub.join_address, join_token=Secret(token), allow_tokens=ALLOWED)
-    agent = Agent(wanted, cluster, IdentitySecret(access), LoopClock(), AgentHooks())
-    stop = asyncio.Event()
-    task = asyncio.create_task(agent.run(stop))
-    try:
-        yield agent
-    finally:
-        stop.set()
-        await task
-        await cluster.close()
 
 
 async def until_member(client: HubClient, wanted: Callable[[member_pb2.Member], bool]) -> member_pb2.Member:
@@ -136,7 +114,7 @@ async def test_gpus_appear_and_a_job_takes_frees_and_completes(
 ) -> None:
     node = world.name("node")
     await world.add_node(node, gpus=8, product=PRODUCT)
-    async with running(hub, access, tmp_path / "agent", await join(client, "real")):
+    async with running(hub, access, tmp_path / "agent", await join(client, "real"), allow_tokens=ALLOWED):
         before = free(await until_member(client, lambda member: free(member) >= 8))
         await client.workloads.apply("train", [gpu_job(world, "train", 2)], members=["real"])
         job = ObjectRef(JOB, world.namespace, "train")
@@ -165,7 +143,7 @@ async def test_a_rejected_object_is_reported_in_the_api_servers_own_words_and_th
         "metadata": {"name": "broken", "namespace": world.namespace},
         "spec": {"ports": [{"port": 99999}]},
     }
-    async with running(hub, access, tmp_path / "agent", await join(client, "real")):
+    async with running(hub, access, tmp_path / "agent", await join(client, "real"), allow_tokens=ALLOWED):
         await client.workloads.apply("mixed", [config_map(world, "fine", a="1"), broken], members=["real"])
         workload = await until(client, "mixed", lambda one: State.DEGRADED in states(one).values())
     assert states(workload)["ConfigMap"] is not State.DEGRADED
@@ -179,7 +157,7 @@ async def test_drift_is_repaired_and_what_left_the_workload_is_pruned(
 ) -> None:
     kept = ObjectRef(CONFIG_MAP, world.namespace, "kept")
     path = collection("ConfigMap", world.namespace)
-    async with running(hub, access, tmp_path / "agent", await join(client, "real")):
+    async with running(hub, access, tmp_path / "agent", await join(client, "real"), allow_tokens=ALLOWED):
         both = [config_map(world, "kept", a="1"), config_map(world, "dropped", b="2")]
         await client.workloads.apply("pair", both, members=["real"])
         await until(client, "pair", lambda one: one.state in (State.APPLIED.value, State.AVAILABLE.value))
@@ -193,7 +171,7 @@ async def test_drift_is_repaired_and_what_left_the_workload_is_pruned(
 async def test_a_token_works_in_the_member_and_only_for_accounts_on_its_own_list(
     hub: Hub, client: HubClient, driver: Driver, world: KubernetesWorld, access: AccessSource, tmp_path: Path
 ) -> None:
-    async with running(hub, access, tmp_path / "agent", await join(client, "real")):
+    async with running(hub, access, tmp_path / "agent", await join(client, "real"), allow_tokens=ALLOWED):
         await until_member(client, lambda member: member.HasField("status"))
         token = await client.tokens.create("real", "default", "default")
         with pytest.raises(PermissionDenied, match="allow-list"):
@@ -211,11 +189,11 @@ async def test_a_token_works_in_the_member_and_only_for_accounts_on_its_own_list
 async def test_an_agent_whose_pod_moved_goes_on_with_the_identity_in_its_secret(
     hub: Hub, client: HubClient, world: KubernetesWorld, access: AccessSource, tmp_path: Path
 ) -> None:
-    async with running(hub, access, tmp_path / "first", await join(client, "real")):
+    async with running(hub, access, tmp_path / "first", await join(client, "real"), allow_tokens=ALLOWED):
         await client.workloads.apply("stays", [config_map(world, "stays", a="1")], members=["real"])
         await until(client, "stays", lambda one: one.state in (State.APPLIED.value, State.AVAILABLE.value))
     before = await world.read(ObjectRef(CONFIG_MAP, world.namespace, "stays"))
-    async with running(hub, access, tmp_path / "elsewhere"):
+    async with running(hub, access, tmp_path / "elsewhere", allow_tokens=ALLOWED):
         await until_member(
             client, lambda one: one.session_epoch == 2 and one.liveness == member_pb2.LIVENESS_ONLINE
         )

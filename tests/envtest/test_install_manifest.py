@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from arbora_agent.manifest import NAME, render
+from arbora_agent.manifest.agent import render
+from arbora_agent.manifest.names import NAME
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver
 from tests.envtest.installed import install, settings
@@ -46,6 +49,28 @@ async def test_kubectl_applies_it_twice_and_its_pod_is_admitted(plane: ControlPl
     assert deployment["spec"]["strategy"]["type"] == "Recreate"
 
 
+async def test_a_node_with_gpus_gets_a_node_agent_and_others_none(
+    plane: ControlPlane, driver: Driver, tmp_path: Path
+) -> None:
+    await driver.runtime_class("nvidia")
+    linux = {"kubernetes.io/os": "linux"}
+    await driver.node("gpu-node-of-install", gpus=8, product="NVIDIA-H100-80GB-HBM3", labels=linux)
+    switched_off = {**linux, "arbora.dev/node-agent": "off"}
+    await driver.node("off-node-of-install", gpus=8, product="NVIDIA-H100-80GB-HBM3", labels=switched_off)
+    plain = {"name": "cpu-node-of-install", "labels": linux}
+    await driver.create({"apiVersion": "v1", "kind": "Node", "metadata": plain})
+    await install(plane, driver, tmp_path, settings(namespace="arbora-nodes", mark_nodes=("taint",)))
+    where = "/api/v1/namespaces/arbora-nodes/pods?labelSelector=app.kubernetes.io/name=arbora-node-agent"
+
+    def nodes(pods: Sequence[Any]) -> set[str]:
+        terms = [pod["spec"]["affinity"]["nodeAffinity"] for pod in pods]
+        rules = [term["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] for term in terms]
+        return {rule[0]["matchFields"][0]["values"][0] for rule in rules}
+
+    pods = await driver.until(where, lambda pods: "gpu-node-of-install" in nodes(pods))
+    assert not {"cpu-node-of-install", "off-node-of-install"} & nodes(pods)
+
+
 RIGHTS = [
     ("list", "", "nodes", "", True),
     ("patch", "apps", "deployments", "", True),
@@ -57,6 +82,9 @@ RIGHTS = [
     ("create", "", "serviceaccounts", "token", False),
     ("create", "rbac.authorization.k8s.io", "clusterrolebindings", "", False),
     ("impersonate", "", "users", "", False),
+    ("create", "authentication.k8s.io", "tokenreviews", "", True),
+    ("patch", "", "nodes", "", False),
+    ("patch", "", "nodes", "status", False),
 ]
 
 

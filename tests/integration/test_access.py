@@ -39,6 +39,7 @@ VIEWER = """
     WorkloadService/ListWorkloads WorkloadService/GetWorkload WorkloadService/WatchWorkloads
     WorkloadService/ExplainWorkload
     EventService/ListEvents EventService/WatchEvents AccessService/WhoAmI HubService/GetHub
+    GpuService/ListGpus GpuService/GetGpu GpuService/SummarizeGpus
 """
 OPERATOR = """
     MemberService/LabelMember MemberService/TaintMember MemberService/CordonMember

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from arbora.manifests.objects import Gvk, ObjectRef
+from arbora.secret import Secret
 from arbora_agent.clock import ManualClock
-from arbora_agent.cluster.port import Cluster
+from arbora_agent.cluster.port import CONDITION_TYPE, Cluster
 from arbora_agent.cluster.simulated import SimulatedCluster, SimulatedNode, Simulation
-from tests.contract.cluster import ClusterContract, World
+from tests.contract.cluster import ClusterContract
+from tests.contract.cluster_nodes import ClusterNodesContract
 
 
 class SimulatedWorld:
@@ -75,6 +77,14 @@ class SimulatedWorld:
     async def finish_pod(self, name: str) -> None:
         self.simulation.finish(ObjectRef(Gvk("v1", "Pod"), self.namespace, name))
 
+    async def token(self, account: str, audience: str, node: str) -> Secret:
+        return self.simulation.tokens.mint(self.namespace, account, f"uid-of-{account}", [audience], 3600, node)
+
+    async def shown(self, node: str) -> tuple[bool, bool | None]:
+        (found,) = [each for each in self.simulation.nodes if each.name == node]
+        condition = dict(found.conditions).get(CONDITION_TYPE)
+        return found.tainted, None if condition is None else condition == "True"
+
     async def start_job(self, ref: ObjectRef, node: str) -> None:
         self.simulation.step()
 
@@ -82,9 +92,9 @@ class SimulatedWorld:
         self.simulation.finish(ref)
 
 
-class TestSimulatedCluster(ClusterContract):
+class TestSimulatedCluster(ClusterContract, ClusterNodesContract):
     @pytest.fixture
-    async def world(self) -> AsyncIterator[World]:
+    async def world(self) -> AsyncIterator[SimulatedWorld]:
         world = SimulatedWorld()
         yield world
         await world.stop_all()

@@ -24,7 +24,8 @@ from arbora.identity.authority import make_authority, to_pem
 from arbora.identity.issue import issue_server
 from arbora.rpc.status import code_of, detail_of
 from arbora.secret import Secret
-from arbora.v1 import access_pb2, enrollment_pb2, event_pb2, member_pb2, workload_pb2
+from arbora.v1 import access_pb2, enrollment_pb2, event_pb2, gpu_pb2, member_pb2, workload_pb2
+from tests.support.fake_gpus import make_gpu
 from tests.support.fake_services import add_services
 
 
@@ -88,6 +89,9 @@ class FakeHub:
         self.failures: list[ArboraError] = []
         """What the next calls fail with, in order."""
         self.members: dict[str, member_pb2.Member] = {}
+        self.gpus: list[gpu_pb2.Gpu] = []
+        self.gpu_minutes: dict[str, list[gpu_pb2.GpuMinute]] = {}
+        """By UUID: the history of a device, oldest first."""
         self.workloads: dict[str, workload_pb2.Workload] = {}
         self.explanations: dict[str, workload_pb2.Explanation] = {}
         """By workload: what the hub says about its placement."""
@@ -138,7 +142,8 @@ class FakeHub:
     ) -> member_pb2.Member:
         """A member that is online. gpus: product, total, used."""
         fields.setdefault("liveness", member_pb2.LIVENESS_ONLINE)
-        member = member_pb2.Member(path=path, kind=enrollment_pb2.CHILD_KIND_AGENT, version="0.1.0", **fields)
+        fields.setdefault("kind", enrollment_pb2.CHILD_KIND_AGENT)
+        member = member_pb2.Member(path=path, version="0.1.0", **fields)
         member.heard_ago.FromTimedelta(timedelta(seconds=3))
         if gpus is not None:
             product, total, used = gpus
@@ -152,6 +157,14 @@ class FakeHub:
             self.members[path] = member
             self.changed.notify_all()
         return member
+
+    def add_gpu(self, member: str, node: str = "n0", index: int = 0, **fields: Any) -> gpu_pb2.Gpu:
+        """A device that is read. fields: see `make_gpu`."""
+        gpu = make_gpu(member, node, index, **fields)
+        with self.changed:
+            self.gpus.append(gpu)
+            self.changed.notify_all()
+        return gpu
 
     def report(
         self, name: str, state: workload_pb2.WorkloadState.ValueType, message: str = "", path: str = ""

@@ -18,11 +18,13 @@ from arbora.v1 import (
     credential_pb2_grpc,
     event_pb2,
     event_pb2_grpc,
+    gpu_pb2_grpc,
     member_pb2,
     member_pb2_grpc,
     workload_pb2,
     workload_pb2_grpc,
 )
+from tests.support.fake_gpus import Gpus
 
 if TYPE_CHECKING:
     from tests.support.fake_hub import FakeHub
@@ -34,6 +36,7 @@ PAGE = 2
 def add_services(hub: FakeHub, server: grpc.Server) -> None:
     """Serve all of them."""
     member_pb2_grpc.add_MemberServiceServicer_to_server(_Members(hub), server)
+    gpu_pb2_grpc.add_GpuServiceServicer_to_server(Gpus(hub), server)
     workload_pb2_grpc.add_WorkloadServiceServicer_to_server(_Workloads(hub), server)
     credential_pb2_grpc.add_CredentialServiceServicer_to_server(_Credentials(hub), server)
     event_pb2_grpc.add_EventServiceServicer_to_server(_Events(hub), server)

@@ -153,10 +153,10 @@ class Channel:
 
         return call
 
-    def stream_stream(self, method: str, **_: Any) -> Callable[[], Stream]:
+    def stream_stream(self, method: str, **_: Any) -> Callable[..., Stream]:
         """A session."""
 
-        def call() -> Stream:
+        def call(metadata: Any = None) -> Stream:
             site = self._network.sites.get(self._host)
             peer = self._peer()
             stream = Stream(self._network, (self._host, peer.spiffe_id.name), site)

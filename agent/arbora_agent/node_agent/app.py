@@ -1,6 +1,7 @@
 """The composition root of a node agent: reader -> collector -> uplink, until told to stop.
 
-Kept small in memory, as it runs on every node with GPUs: no Kubernetes client, no certificates of its own.
+Kept small in memory, as it runs on every node with GPUs: no Kubernetes client, no certificates of its own, and
+what serves metrics is loaded only if it is wanted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,11 @@ import asyncio
 import gc
 import random
 import secrets
+import socket
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,11 +26,15 @@ from arbora_agent.node_agent.settings import NodeSettings
 from arbora_agent.node_agent.uplink import Uplink
 from arbora_agent.node_agent.watch import NodeWatch
 
+if TYPE_CHECKING:
+    from arbora.metrics import MetricsServer
+
 log = structlog.get_logger(__name__)
 
 
 async def run(settings: NodeSettings, stop: asyncio.Event) -> None:
-    """Run a node agent until `stop` is set. Raises NotFound, InvalidInput for a wrong recording."""
+    """Run a node agent until `stop` is set. Raises NotFound, InvalidInput for a wrong recording, Conflict for an
+    address that is taken."""
     reader, kernel_log = open_reader(settings)
     # What the start leaves stays, and a node agent makes no cycles to speak of.
     gc.freeze()
@@ -50,17 +60,41 @@ class NodeAgent:
         self.watch = NodeWatch()
         chance = random.Random(secrets.randbits(64))
         self.uplink = Uplink(settings.cluster_agent, settings.token_file, settings.ca_file, chance)
+        self.metrics: MetricsServer | None = None
         self.collector = Collector(
-            reader, self.watch, self._told, LoopClock(), interval=settings.interval, kernel_log=kernel_log
+            reader,
+            self.watch,
+            self._told,
+            LoopClock(),
+            interval=settings.interval,
+            kernel_log=kernel_log,
+            looked=self._measured(settings),
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set."""
-        async with asyncio.TaskGroup() as tasks:
+        """Until `stop` is set. Raises Conflict if the address for metrics is taken."""
+        async with self.metrics or nullcontext(), asyncio.TaskGroup() as tasks:
             parts = [tasks.create_task(self.collector.run()), tasks.create_task(self.uplink.run())]
             await stop.wait()
             for part in parts:
                 part.cancel()
+
+    def _measured(self, settings: NodeSettings) -> Callable[[], None]:
+        """Make what serves metrics, if that is wanted. Returns what has to hear that something was looked at."""
+        if not settings.metrics_address:
+            return lambda: None
+        from arbora.metrics import MetricsServer
+        from arbora_agent.node_agent.metrics import NodeMetrics
+
+        # The loop's own clock, which other threads may not ask the loop for.
+        metrics = NodeMetrics(
+            self.watch,
+            lambda: self.uplink.connected,
+            time.monotonic,
+            settings.node_name or socket.gethostname(),
+        )
+        self.metrics = MetricsServer(settings.metrics_address, metrics)
+        return metrics.look
 
     def _told(self, told: Told) -> None:
         if told.node is not None:

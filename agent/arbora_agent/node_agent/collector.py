@@ -61,9 +61,11 @@ class Collector:
         interval: float = 10.0,
         kernel_log: ReadLog | None = None,
         call_seconds: float = CALL_SECONDS,
+        looked: Callable[[], None] = lambda: None,
     ) -> None:
         """tell: hears what is news, on the loop. kernel_log: what was there before this agent; None: not read.
-        call_seconds: a driver that needs longer for one device hangs."""
+        call_seconds: a driver that needs longer for one device hangs. looked: hears that something was read or
+        heard, news or not, on the loop."""
         self._reader = reader
         self._watch = watch
         self._tell = tell
@@ -71,6 +73,7 @@ class Collector:
         self._interval = interval
         self._kernel_log = kernel_log
         self._patience = call_seconds
+        self._looked = looked
         self._reading = Worker("gpu-reader")
         self._listening = Worker("gpu-events")
         self._opened = asyncio.Event()
@@ -229,6 +232,7 @@ class Collector:
 
     def tell(self) -> None:
         """Tell what is news."""
+        self._looked()
         told = Told(self._watch.node(self._now()), self._watch.values())
         if told.node is not None or told.values is not None:
             self._tell(told)

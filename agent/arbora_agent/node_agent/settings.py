@@ -29,3 +29,7 @@ class NodeSettings:
     """A recording to play instead of reading devices: its name or its file."""
     replay_again: bool = False
     """Begin the recording anew when it has ended."""
+    metrics_address: str = ""
+    """host:port at which Prometheus reads metrics; empty: nowhere."""
+    node_name: str = ""
+    """What metrics call this node; empty: the name of this machine."""

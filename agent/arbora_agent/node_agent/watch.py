@@ -34,6 +34,10 @@ class Watched:
     values: Values = NOTHING
     sent: Values = NOTHING
     listed: bool = True
+    answer: Answer = Answer.SILENT
+    """How it answered when it was last read."""
+    read_at: float | None = None
+    """When it last told something, be it that it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,16 @@ class NodeWatch:
         return tuple(
             sorted(self._devices.values(), key=lambda each: (not each.listed, each.facts.index, each.facts.uuid))
         )
+
+    @property
+    def driver(self) -> str:
+        """The driver's version; empty: not known yet."""
+        return self._driver
+
+    @property
+    def available(self) -> bool:
+        """Whether devices can be read now."""
+        return not self._trouble
 
     def find(self, uuid: str) -> Watched | None:
         """The device `uuid`."""
@@ -99,10 +113,12 @@ class NodeWatch:
             default=0,
         )
         changed = _with(known, lambda machine: machine.saw(reading, known.facts, now, siblings_links=links))
+        known.answer = reading.answer
         if reading.answer is Answer.ANSWERS:
             known.reading = reading
         if reading.answer is not Answer.SILENT:
             known.values = values_of(reading)
+            known.read_at = now
         return _real([changed])
 
     def heard(self, xid: Xid, now: float) -> tuple[Transition, ...]:

@@ -23,13 +23,10 @@ from arbora.identity.bearer import Role
 from arbora.rpc.guard import Caller
 from arbora.secret import Secret
 from arbora_agent.cluster.port import Cluster, ClusterUnavailable, ObjectRejected
+from arbora_agent.manifest.names import NODE_AGENT, NODE_AUDIENCE
 
 log = structlog.get_logger(__name__)
 
-NODE_AUDIENCE = "arbora.dev/node-agent"
-"""What a node agent's token must be for."""
-NODE_ACCOUNT = "arbora-node-agent"
-"""The service account of node agents, in the agent's own namespace."""
 REVIEWS_AT_ONCE = 8
 REVIEW_SECONDS = 5.0
 MAX_TOKEN = 16 * 1024
@@ -67,10 +64,10 @@ class NodeGate:
             ) from error
         finally:
             self._waiting -= 1
-        if found.service_account != NODE_ACCOUNT or found.namespace != self._cluster.namespace:
+        if found.service_account != NODE_AGENT or found.namespace != self._cluster.namespace:
             raise Unauthenticated(
                 f"the token is one of {found.namespace}/{found.service_account}",
-                hint=f"Node agents run as {self._cluster.namespace}/{NODE_ACCOUNT}.",
+                hint=f"Node agents run as {self._cluster.namespace}/{NODE_AGENT}.",
             )
         if not found.node:
             raise Unauthenticated(

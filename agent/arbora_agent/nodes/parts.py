@@ -15,9 +15,9 @@ from arbora.files import write_atomic
 from arbora.session.link import Link
 from arbora_agent.clock import Clock
 from arbora_agent.cluster.port import Cluster
+from arbora_agent.manifest.names import NODE_AGENT, NODE_AUDIENCE
 from arbora_agent.nodes.authority import PUBLISHED, AuthorityFiles, AuthorityStore, NodeAuthority
 from arbora_agent.nodes.devices import NodeDevices
-from arbora_agent.nodes.gate import NODE_ACCOUNT, NODE_AUDIENCE
 from arbora_agent.nodes.marks import NodeMarks, parse_marks
 from arbora_agent.nodes.server import NodeServer
 from arbora_agent.nodes.sessions import NodeSessions
@@ -102,8 +102,8 @@ class NodeAgents:
         for node in simulation.nodes:
             token = simulation.tokens.mint(
                 self._cluster.namespace,
-                NODE_ACCOUNT,
-                f"uid-of-{NODE_ACCOUNT}",
+                NODE_AGENT,
+                f"uid-of-{NODE_AGENT}",
                 [NODE_AUDIENCE],
                 SIMULATED_TOKEN_SECONDS,
                 node.name,

@@ -24,7 +24,7 @@ import structlog
 
 from arbora.manifests.objects import ObjectRef
 from arbora.session.backoff import Backoff
-from arbora.workloads.model import Assignment, AssignmentStatus
+from arbora.workloads.model import Assignment, AssignmentStatus, State
 from arbora_agent.clock import Clock
 from arbora_agent.cluster.port import Cluster, ClusterUnavailable, ObjectRejected, OwnedObject
 from arbora_agent.workloads.calls import act_on_each, within_deadline
@@ -125,6 +125,11 @@ class Reconciler:
     def names(self) -> dict[str, str]:
         """Names of the workloads that are assigned here, by uid."""
         return {uid: workload.assignment.name for uid, workload in self._workloads.items()}
+
+    def states(self) -> list[State]:
+        """Of the workloads that are assigned here, as last reported."""
+        reported = (workload.reported for workload in self._workloads.values())
+        return [State.PENDING if each is None else each.state for each in reported]
 
     async def run(self) -> None:
         """Work until cancelled. The cluster's `run` must be running as well."""

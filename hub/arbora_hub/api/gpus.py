@@ -14,6 +14,7 @@ from arbora.capacity.gpus import GpuClass
 from arbora.capacity.sketch import SketchRow, merge
 from arbora.capacity.wire import class_to_wire
 from arbora.errors import Conflict, InvalidInput, NotFound
+from arbora.gpus.model import NOTHING
 from arbora.gpus.wire import device_to_wire, device_values_to_wire
 from arbora.manifests.matching import matches
 from arbora.manifests.selectors import Selector, parse_selector
@@ -163,7 +164,7 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
             device=device,
             values=device_values_to_wire(one.values),
             gpu_class=class_to_wire(class_of(one.device, classes_of(one.child))),
-            stale=one.node.silent or one.child.connected_at is None,
+            stale=_is_stale(one),
             driver=one.node.driver,
             cuda=one.node.cuda,
         )
@@ -198,8 +199,7 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
         known = classes_of(child)
         groups: defaultdict[GpuClass, list[Rollup]] = defaultdict(list)
         for one in self._gpus.devices(child.name):
-            row = rollup.of_values(one.device, one.values, one.node.silent)
-            groups[class_of(one.device, known)].append(row)
+            groups[class_of(one.device, known)].append(_row_of(one))
         return {gpu_class: rollup.add(rows) for gpu_class, rows in groups.items()}
 
     def _by_node(self, path: str) -> dict[str, list[tuple[GpuClass, Rollup]]]:
@@ -211,8 +211,7 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
         nodes: defaultdict[str, list[tuple[GpuClass, Rollup]]] = defaultdict(list)
         for one in self._shown(path):
             known = classes_of(one.child)
-            row = rollup.of_values(one.device, one.values, one.node.silent)
-            nodes[one.node_name].append((class_of(one.device, known), row))
+            nodes[one.node_name].append((class_of(one.device, known), _row_of(one)))
         return nodes
 
     async def _history(self, child: Child, minutes: int) -> tuple[GpuHistoryRow, ...]:
@@ -229,6 +228,17 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
             minute = find(row.data, uuid)
             if minute is not None:
                 yield _minute_view(minute, now - (row.minute + 1) * MINUTE)
+
+
+def _is_stale(one: Shown) -> bool:
+    """It is not heard of: what is known of it was said before."""
+    return one.node.silent or one.child.connected_at is None
+
+
+def _row_of(one: Shown) -> Rollup:
+    """The device in a sum. Of one that is not heard of the health counts, and nothing that it measured."""
+    stale = _is_stale(one)
+    return rollup.of_values(one.device, NOTHING if stale else one.values, stale)
 
 
 def _order(one: Shown) -> str:

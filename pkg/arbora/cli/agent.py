@@ -31,6 +31,17 @@ AllowToken = Annotated[
 ]
 
 
+MarkNodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mark-nodes",
+        metavar="taint|condition",
+        envvar="ARBORA_MARK_NODES",
+        help="What it may show on nodes whose GPUs are not well; repeat for both.",
+    ),
+]
+
+
 @app.command(
     "run",
     epilog=examples(
@@ -89,15 +100,16 @@ def run(
             help="Listen here for the agents of this cluster's nodes; :7446 in a pod.",
         ),
     ] = "",
-    mark_nodes: Annotated[
-        list[str] | None,
+    mark_nodes: MarkNodes = None,
+    metrics_address: Annotated[
+        str,
         typer.Option(
-            "--mark-nodes",
-            metavar="taint|condition",
-            envvar="ARBORA_MARK_NODES",
-            help="What it may show on nodes whose GPUs are not well; repeat for both.",
+            "--metrics-address",
+            metavar="HOST:PORT",
+            envvar="ARBORA_METRICS_ADDRESS",
+            help="Serve metrics for Prometheus here, such as :9400.",
         ),
-    ] = None,
+    ] = "",
     cluster_agent: Annotated[
         str,
         typer.Option(
@@ -154,7 +166,7 @@ def run(
         typer.Option("--replay-again", help="And again when it ends.", rich_help_panel=NODE_PANEL),
     ] = False,
 ) -> None:
-    """Run the agent until it is told to stop (SIGTERM or Ctrl-C). It only dials out, but for --node-address.
+    """Run the agent until it is told to stop (SIGTERM or Ctrl-C). It dials out, and listens only where told to.
 
     With --mode node it reads the GPUs of one node and tells the cluster's agent; see docs/gpus.md.
     """
@@ -165,6 +177,7 @@ def run(
             kernel_log=kernel_log,
             replay=replay,
             replay_again=replay_again,
+            metrics_address=metrics_address,
             **({"token_file": token_file} if token_file is not None else {}),
             **({"ca_file": ca_file} if ca_file is not None else {}),
         )
@@ -192,7 +205,10 @@ def run(
         identity_secret=identity_secret,
         node_address=node_address,
         mark_nodes=tuple(mark_nodes or ()),
+        metrics_address=metrics_address,
     )
+    if metrics_address:
+        load("arbora.metrics", "agent")  # a library that is missing is said here
     app_module = load("arbora_agent.app", "agent")
     run_daemon(lambda stop: app_module.run(settings, stop))
 
@@ -213,6 +229,9 @@ def _run_node(**given: Any) -> None:
     if given["replay"]:
         load("arbora_agent.gpu.recorded", "agent").named(given["replay"])  # a wrong name is said here
     load("arbora_agent.node_agent.settings", "agent")
+    if given["metrics_address"]:
+        load("arbora.metrics", "agent")
+    given["node_name"] = os.environ.get("NODE_NAME", "")  # as dcgm-exporter calls it, too
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
     # The same process goes on without what reading a command line has loaded: a quarter of its memory.
     os.execv(sys.executable, [sys.executable, "-m", "arbora_agent.node_agent", json.dumps(plain)])
@@ -239,8 +258,31 @@ def manifest(
         list[str] | None,
         typer.Option("--grant", metavar="GROUP/RESOURCE", help="A further kind it may apply; repeat for more."),
     ] = None,
+    node_agents: Annotated[
+        bool,
+        typer.Option("--node-agents/--no-node-agents", help="Agents on nodes with NVIDIA GPUs."),
+    ] = True,
+    runtime_class: Annotated[
+        str,
+        typer.Option(
+            "--runtime-class",
+            metavar="NAME",
+            help="What gives node agents the driver; '' for the default.",
+        ),
+    ] = "nvidia",
+    kernel_log: Annotated[
+        bool,
+        typer.Option("--kernel-log", help="Let node agents read the kernel log, as root with CAP_SYSLOG."),
+    ] = False,
+    mark_nodes: MarkNodes = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Let Prometheus read both kinds of agents, at port 9400.")
+    ] = False,
 ) -> None:
-    """Print what installs the agent in a cluster: namespace, account, least rights, Deployment."""
+    """Print what installs the agent in a cluster: namespace, account, least rights, Deployment, DaemonSet.
+
+    Node agents run where GPU operator or feature discovery labels say that there are NVIDIA GPUs.
+    """
     from arbora.cli.console import write
     from arbora.cli.daemon import load
     from arbora.errors import InvalidInput
@@ -249,16 +291,22 @@ def manifest(
     token = _join_token(join_token, join_token_file)
     if not token:
         raise InvalidInput("there is no join token", hint="Make one with `arbora join-token create`.")
-    module = load("arbora_agent.manifest", "agent")
+    settings = load("arbora_agent.manifest.settings", "agent")
+    render = load("arbora_agent.manifest.agent", "agent").render
     given = {
         "hub": hub,
         "join_token": token,
         "name": name,
         "allow_tokens": _allowed(allow_token),
         "grants": tuple(grant or ()),
+        "node_agents": node_agents,
+        "runtime_class": runtime_class,
+        "kernel_log": kernel_log,
+        "mark_nodes": tuple(mark_nodes or ()),
+        "metrics": metrics,
         **({"image": image} if image else {}),
     }
-    write(dump_yaml(module.render(module.ManifestSettings(**given))))
+    write(dump_yaml(render(settings.ManifestSettings(**given))))
 
 
 def _join_token(text: str, file: Path | None) -> str:

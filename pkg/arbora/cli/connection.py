@@ -1,7 +1,8 @@
 """Commands that talk to a hub: `hub_command` gives a coroutine its client and its --context options.
 
-A command is a coroutine whose first argument is the `HubClient`. Everything heavy (grpc) is imported when the
-command runs, so that `--help` stays quick. This module doesn't print; errors rise to `main.py`.
+A command is a coroutine whose first argument is the `HubClient`; `hub_group` is for a group that does something
+by itself. Everything heavy (grpc) is imported when the command runs, so that `--help` stays quick. This module
+doesn't print; errors rise to `main.py`.
 """
 
 import inspect
@@ -27,25 +28,63 @@ def hub_command(
     """Register a coroutine as the command `name`; its docstring is the help, `shown` are the examples."""
 
     def register(body: Body[P]) -> Body[P]:
-        own = list(inspect.signature(body).parameters.values())[1:]
-        hidden = [
-            inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default="", annotation=ContextName),
-            inspect.Parameter("hub_config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=HubConfig),
-        ]
+        bound = cast("Callable[..., Coroutine[Any, Any, None]]", body)
 
         def command(context: str, hub_config: Path | None, **arguments: Any) -> None:
-            bound = cast("Callable[..., Coroutine[Any, Any, None]]", body)
             run_with_hub(lambda hub: bound(hub, **arguments), hub_config, context)
 
-        # Typer builds the options from the signature: the body's own, and ours after them.
-        parameters = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own), *hidden]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {each.name: each.annotation for each in parameters}
-        command.__doc__ = body.__doc__
+        _take_options(command, body)
         app.command(name, epilog=examples(*shown), rich_help_panel=panel)(command)
         return body
 
     return register
+
+
+def hub_group(app: typer.Typer, *shown: str) -> Callable[[Body[P]], Body[P]]:
+    """Register a coroutine as what the group `app` does without a subcommand; its docstring is the help."""
+
+    def register(body: Body[P]) -> Body[P]:
+        bound = cast("Callable[..., Coroutine[Any, Any, None]]", body)
+
+        def command(ctx: typer.Context, context: str, hub_config: Path | None, **arguments: Any) -> None:
+            if ctx.invoked_subcommand is not None:
+                _refuse_given(ctx, ctx.invoked_subcommand)
+                return
+            run_with_hub(lambda hub: bound(hub, **arguments), hub_config, context)
+
+        first = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        _take_options(command, body, first)
+        app.callback(invoke_without_command=True, epilog=examples(*shown))(command)
+        return body
+
+    return register
+
+
+def _take_options(command: Callable[..., None], body: Callable[..., Any], *first: inspect.Parameter) -> None:
+    """Typer builds the options from the signature: the body's own, and ours after them."""
+    own = list(inspect.signature(body).parameters.values())[1:]
+    parameters = [
+        *first,
+        *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own),
+        inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, default="", annotation=ContextName),
+        inspect.Parameter("hub_config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=HubConfig),
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__doc__ = body.__doc__
+
+
+def _refuse_given(ctx: typer.Context, subcommand: str) -> None:
+    """What stands before the subcommand would have no effect on it. Raises InvalidInput."""
+    from arbora.errors import InvalidInput
+
+    for option in ctx.command.params:
+        source = ctx.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            raise InvalidInput(
+                f"{max(option.opts, key=len)} stands before {subcommand}",
+                hint=f"Options of a subcommand stand behind it; see `{ctx.command_path} {subcommand} --help`.",
+            )
 
 
 def run_with_hub(

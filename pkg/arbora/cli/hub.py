@@ -135,6 +135,15 @@ def serve(
             rich_help_panel=TREE,
         ),
     ] = 0.25,
+    metrics_address: Annotated[
+        str,
+        typer.Option(
+            "--metrics-address",
+            metavar="HOST:PORT",
+            envvar="ARBORA_METRICS_ADDRESS",
+            help="Serve metrics for Prometheus here, such as :9400.",
+        ),
+    ] = "",
 ) -> None:
     """Run a hub until it is told to stop (SIGTERM or Ctrl-C).
 
@@ -161,8 +170,11 @@ def serve(
         standby=tuple(_standby(text) for text in standby or ()),
         export=export.value,
         coalesce_seconds=coalesce,
+        metrics_address=metrics_address,
         extra_names=tuple(server_name or ()),
     )
+    if metrics_address:
+        load("arbora.metrics", "hub")  # a library that is missing is said here
     app_module = load("arbora_hub.app", "hub")
     run_daemon(lambda stop: app_module.serve(settings, stop, _announce))
 

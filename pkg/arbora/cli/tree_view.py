@@ -14,18 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 from arbora.capacity.gpus import GpuClass
 from arbora.cli import words
-from arbora.cli.console import can_draw, is_terminal, rich_console, write
+from arbora.cli.console import can_draw
+from arbora.cli.screen import Screen, Spans
 from arbora.manifests.matching import matches
 from arbora.manifests.selectors import Selector
 from arbora.v1 import enrollment_pb2
 from arbora.v1 import member_pb2 as pb
-
-if TYPE_CHECKING:
-    from rich.text import Text
 
 REFRESH_SECONDS = 2.0
 """How often a watched tree is asked for."""
@@ -33,8 +31,6 @@ _WIDTH = 10
 """Characters of a bar."""
 
 Labels = tuple[str, ...]
-Spans = list[tuple[str, str]]
-"""Parts of a line, each with its Rich style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +88,6 @@ def tree_lines(tree: pb.GetTreeResponse, asked: str = "", pen: Pen = UNICODE) ->
             spans.append((f"  no answer: {node.gap}", "yellow"))
         lines.append(spans)
     return lines
-
-
-def plain(spans: Spans) -> str:
-    """A line without its colours."""
-    return "".join(text for text, _ in spans).rstrip()
 
 
 def _labels(path: str) -> Labels:
@@ -178,43 +169,18 @@ class TreeScreen:
 
     def __init__(self, watch: bool) -> None:
         """watch: the tree will be shown more than once."""
-        self._watch = watch
         self._pen = UNICODE if can_draw() else ASCII
-        self._shown: list[Spans] = []
-        self._live: Any = None
+        self._screen = Screen(watch)
 
     def __enter__(self) -> Self:
-        if self._watch and is_terminal():
-            from rich.live import Live
-
-            self._live = Live(console=rich_console(), auto_refresh=False)
-            self._live.start()
+        self._screen.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._screen.__exit__(kind, error, trace)
 
     def show(self, tree: pb.GetTreeResponse, asked: str = "") -> None:
         """Show it; in a pipe only if it differs from what was shown last."""
-        lines = tree_lines(tree, asked, self._pen)
-        if self._live is not None:
-            self._live.update(_text(lines), refresh=True)
-        elif is_terminal():
-            rich_console().print(_text(lines), soft_wrap=True)
-        elif lines != self._shown:
-            write("\n".join(map(plain, lines)))
-        self._shown = lines
-
-
-def _text(lines: Sequence[Spans]) -> Text:
-    from rich.text import Text
-
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for number, spans in enumerate(lines):
-        text.append("\n" if number else "")
-        for part, style in spans:
-            text.append(part, style or None)
-    return text
+        self._screen.show(tree_lines(tree, asked, self._pen))

@@ -11,7 +11,9 @@ import yaml
 
 from arbora.errors import InvalidInput
 from arbora_agent.cluster.kubernetes.kinds import CONFIG_MAP
-from arbora_agent.manifest import APPLIED_KINDS, NAME, ManifestSettings, render
+from arbora_agent.manifest.agent import render
+from arbora_agent.manifest.names import APPLIED_KINDS, NAME, NODE_CONFIG
+from arbora_agent.manifest.settings import ManifestSettings
 
 TOKEN = "arb1.tokenid.hunter2.pin"
 
@@ -28,6 +30,11 @@ def rules(objects: list[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, A
 
 def one(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     (found,) = [each for each in objects if each["kind"] == kind]
+    return found
+
+
+def named(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    (found,) = [each for each in objects if (each["kind"], each["metadata"]["name"]) == (kind, name)]
     return found
 
 
@@ -52,9 +59,21 @@ def test_secrets_can_neither_be_listed_nor_watched() -> None:
             assert rule.get("resourceNames") == ["arbora-agent-identity"] or rule["verbs"] == ["create"]
 
 
-def test_nodes_are_only_read() -> None:
-    (verbs,) = [rule["verbs"] for _, _, rule in rules(FULL) if "nodes" in rule["resources"]]
-    assert sorted(verbs) == ["get", "list", "watch"]
+def verbs_on_nodes(**changed: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for _, _, rule in rules(rendered(**changed)):
+        for resource in rule["resources"]:
+            if resource.startswith("nodes"):
+                found.setdefault(resource, []).extend(rule["verbs"])
+    return {resource: sorted(verbs) for resource, verbs in found.items()}
+
+
+def test_nodes_are_only_read_unless_they_may_be_marked() -> None:
+    read = ["get", "list", "watch"]
+    assert verbs_on_nodes() == {"nodes": read}
+    assert verbs_on_nodes(mark_nodes=("taint",)) == {"nodes": [*read[:2], "patch", "watch"]}
+    assert verbs_on_nodes(mark_nodes=("condition",)) == {"nodes": read, "nodes/status": ["patch"]}
+    assert verbs_on_nodes(mark_nodes=("taint",), node_agents=False) == {"nodes": read}
 
 
 def test_tokens_are_minted_for_allowed_accounts_only() -> None:
@@ -68,7 +87,7 @@ def test_tokens_are_minted_for_allowed_accounts_only() -> None:
         "ml": ("Role", ["trainer"], ["create"]),
     }
     assert not [rule for _, _, rule in rules(rendered()) if "serviceaccounts/token" in rule["resources"]]
-    assert one(FULL, "ConfigMap")["data"]["allow-tokens"] == "ml/trainer team/reader team/writer"
+    assert named(FULL, "ConfigMap", NAME)["data"]["allow-tokens"] == "ml/trainer team/reader team/writer"
 
 
 def test_workload_kinds_are_an_explicit_list_that_grants_extend() -> None:
@@ -87,8 +106,9 @@ def test_workload_kinds_are_an_explicit_list_that_grants_extend() -> None:
 
 def test_the_agents_own_record_is_the_one_that_the_adapter_writes() -> None:
     assert APPLIED_KINDS == CONFIG_MAP
-    (rule,) = [rule for _, _, rule in rules(FULL) if rule.get("resourceNames") == [APPLIED_KINDS]]
+    (rule,) = [rule for _, _, rule in rules(FULL) if APPLIED_KINDS in rule.get("resourceNames", ())]
     assert rule["verbs"] == ["get", "patch"]
+    assert rule["resourceNames"] == [APPLIED_KINDS, NODE_CONFIG]
 
 
 def test_the_pod_runs_with_as_little_as_it_needs() -> None:
@@ -139,6 +159,8 @@ def test_another_configuration_makes_another_pod() -> None:
         ("image", "--privileged"),
         ("image", "a b"),
         ("image", "x\ny"),
+        ("runtime_class", "a b"),
+        ("mark_nodes", ("cordon",)),
         ("name", "Edge_7"),
         ("name", "--simulate"),
         ("namespace", "../kube-system"),

@@ -67,6 +67,29 @@ def test_a_hub_takes_its_data_directory_from_the_environment(hub_daemon: Daemon,
     assert hub_daemon.settings.data_dir == home / "here"
 
 
+@pytest.mark.parametrize(("group", "command"), [("hub", "serve"), ("agent", "run")])
+def test_metrics_are_served_only_where_it_is_said(
+    hub_daemon: Daemon, agent_daemon: Daemon, run: Run, group: str, command: str
+) -> None:
+    daemon = hub_daemon if group == "hub" else agent_daemon
+    run(group, command)
+    assert daemon.settings.metrics_address == ""
+    run(group, command, "--metrics-address", ":9400")
+    assert daemon.settings.metrics_address == ":9400"
+    run(group, command, env={"ARBORA_METRICS_ADDRESS": "127.0.0.1:9401"})
+    assert daemon.settings.metrics_address == "127.0.0.1:9401"
+
+
+def test_metrics_without_their_library_are_refused_with_what_to_install(
+    agent_daemon: Daemon, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "arbora.metrics", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    result = run("agent", "run", "--metrics-address", ":9400")
+    assert result.exit_code == 4
+    assert "hint: Install it with: pip install 'arbora[agent]'" in result.stderr
+
+
 def test_a_hub_is_told_its_parent_and_its_standbys(hub_daemon: Daemon, run: Run) -> None:
     tree = ("--parent", "root:7444", "--join-token", "arb1.x", "--name", "eu", "--export", "summary")
     assert run("hub", "serve", *tree, "--standby", "b:7444=arb1.y", "--coalesce", "1").exit_code == 0

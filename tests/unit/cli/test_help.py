@@ -32,7 +32,8 @@ def test_every_promised_command_is_there() -> None:
     promised = """
         hub serve, hub info, hub move, hub rotate-ca, agent run, agent manifest, join-token create,
         join-token list, join-token revoke, members list, members tree, members describe,
-        members label, members taint, members cordon, members uncordon, members evict, gpus, apply,
+        members label, members taint, members cordon, members uncordon, members evict,
+        gpus list, gpus describe, gpus top, gpu record, gpu recordings, apply,
         workloads list, workloads describe, workloads explain, workloads rebalance, simulate,
         workloads delete, workloads watch, token create, events, audit, access create, access list,
         access revoke, access whoami, access use, version

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from arbora.cli.tree_view import ASCII, TreeScreen, plain, selected, tree_lines
+from arbora.cli.screen import plain
+from arbora.cli.tree_view import ASCII, TreeScreen, selected, tree_lines
 from arbora.manifests.selectors import parse_selector
 from arbora.v1 import enrollment_pb2
 from arbora.v1 import member_pb2 as pb

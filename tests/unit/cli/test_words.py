@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbora.cli.durations import parse_duration, show_duration
-from arbora.cli.gpu_view import pools
 from arbora.cli.labels import parse_taints, show_taint
 from arbora.cli.plain import enum_word, to_plain
 from arbora.errors import InvalidInput
@@ -79,11 +78,3 @@ def test_plain_data_has_the_keys_of_protobufs_own_json() -> None:
 def test_a_manifest_is_shown_as_an_object_and_bytes_that_are_none_stay_bytes() -> None:
     spec = workload_pb2.WorkloadSpec(manifests=[b'{"kind":"Job"}', b"\xff"])
     assert to_plain(spec)["manifests"] == [{"kind": "Job"}, "/w=="]
-
-
-def test_gpus_of_cordoned_members_are_there_but_not_free() -> None:
-    sketch = pb.Sketch(gpu_class=pb.GpuClass(vendor="nvidia", product="H100"))
-    sketch.rows.add(total=8, used=2, free=6)
-    (pool,) = pools([pb.Member(path="/a", cordoned=True, sketches=[sketch])])
-    assert (pool.total, pool.used, pool.free, pool.unusable) == (8, 2, 0, 6)
-    assert pool.bar("#", ".") == "#####" + "." * 15

@@ -17,7 +17,8 @@ import typer
 
 from arbora.cli.main import app
 from arbora.version import __version__
-from arbora_agent.manifest import ManifestSettings, render
+from arbora_agent.manifest.agent import render
+from arbora_agent.manifest.settings import ManifestSettings
 from arbora_hub.settings import CLIENT_PORT, JOIN_PORT, SESSION_PORT
 from tests.unit.deploy.dockerfile import copied, environment, last, stages
 

@@ -62,6 +62,7 @@ def pair() -> tuple[Exchange, Exchange]:
         "offer-request/1",
         "status",
         "event/1",
+        "gpu/node-1",
     ],
 )
 def test_urgent_kinds_travel_in_the_control_lane(key: str) -> None:
@@ -69,7 +70,8 @@ def test_urgent_kinds_travel_in_the_control_lane(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["assignment/1", "workload/1", "sketch/h100", "gpu/node-1", "member/eu/paris", "new-kind/1", "tokens"]
+    "key",
+    ["assignment/1", "workload/1", "sketch/h100", "gpu-values/n", "member/eu/a", "new-kind/1", "tokens"],
 )
 def test_all_other_kinds_travel_in_the_bulk_lane(key: str) -> None:
     assert lane_of(key) is Lane.BULK
@@ -78,10 +80,10 @@ def test_all_other_kinds_travel_in_the_bulk_lane(key: str) -> None:
 def test_both_maps_arrive_at_the_other_end() -> None:
     child, hub = pair()
     assert child.put("status", b"up")
-    assert child.put("gpu/a", b"8")
+    assert child.put("gpu-values/a", b"8")
     assert hub.put("assignment/1", b"run")
     settle(child, hub)
-    assert dict(hub.received_items()) == {"status": b"up", "gpu/a": b"8"}
+    assert dict(hub.received_items()) == {"status": b"up", "gpu-values/a": b"8"}
     assert child.received_value("assignment/1") == b"run"
     assert child.get("assignment/1") is None
     assert hub.get("assignment/1") == b"run"
@@ -93,7 +95,7 @@ def test_both_maps_arrive_at_the_other_end() -> None:
 
 def test_the_control_lane_goes_first() -> None:
     child, _ = pair()
-    child.put("gpu/a", b"8")
+    child.put("gpu-values/a", b"8")
     child.put("status", b"up")
     lanes = [frame.lane for _ in range(2) if (frame := child.next_frame(LIMIT))]
     assert lanes == [Lane.CONTROL, Lane.BULK]
@@ -134,7 +136,7 @@ def test_acks_ride_on_a_batch_or_go_alone() -> None:
 def test_one_ack_covers_several_batches() -> None:
     child, hub = pair()
     for number in range(3):
-        child.put("gpu/a", b"%d" % number)
+        child.put("gpu-values/a", b"%d" % number)
         frame = child.next_frame(LIMIT)
         assert frame is not None
         carry(frame, hub)
@@ -169,22 +171,22 @@ def test_acks_of_a_stream_that_was_cut_are_not_sent_on_the_next() -> None:
 def test_after_a_cut_only_what_changed_is_sent() -> None:
     child, hub = pair()
     for number in range(100):
-        child.put(f"gpu/{number}", b"8")
+        child.put(f"gpu-values/{number}", b"8")
     settle(child, hub)
     child.cut()
     hub.cut()
-    child.put("gpu/7", b"4")
+    child.put("gpu-values/7", b"4")
     connect(child, hub)
     frame = child.next_frame(LIMIT)
     assert frame is not None and frame.batch is not None
-    assert [record.key for record in frame.batch.records] == ["gpu/7"]
+    assert [record.key for record in frame.batch.records] == ["gpu-values/7"]
 
 
 def test_a_gap_is_not_acked() -> None:
     child, hub = pair()
-    child.put("gpu/a", b"1")
+    child.put("gpu-values/a", b"1")
     child.next_frame(LIMIT)
-    child.put("gpu/a", b"2")
+    child.put("gpu-values/a", b"2")
     frame = child.next_frame(LIMIT)
     assert frame is not None and frame.batch is not None
     assert hub.received(frame.lane, frame.batch).gap
@@ -231,7 +233,7 @@ def test_a_token_leaves_the_sender_once_acked_and_the_receiver_once_discarded() 
 
 def test_a_lane_that_the_other_end_does_not_mention_starts_anew() -> None:
     child, _ = pair()
-    child.put("gpu/a", b"8")
+    child.put("gpu-values/a", b"8")
     child.resume([(Lane.CONTROL, Cursor())])
     frames = [child.next_frame(LIMIT) for _ in range(2)]
     assert all(frame and frame.batch and frame.batch.snapshot_end for frame in frames)

@@ -9,7 +9,8 @@ import pytest
 from arbora.errors import Unauthenticated, Unavailable
 from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
-from arbora_agent.nodes.gate import NODE_ACCOUNT, NODE_AUDIENCE, NodeGate, audiences_of, claims_of
+from arbora_agent.manifest.names import NODE_AGENT, NODE_AUDIENCE
+from arbora_agent.nodes.gate import NodeGate, audiences_of, claims_of
 
 OURS = "arbora-system"
 
@@ -24,7 +25,7 @@ class Cluster:
 
     def token(
         self,
-        account: str = NODE_ACCOUNT,
+        account: str = NODE_AGENT,
         namespace: str = OURS,
         audiences: Sequence[str] = (NODE_AUDIENCE,),
         node: str = "h100-0",

@@ -8,6 +8,7 @@ resource version and tried again when somebody else was faster.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from arbora_agent.cluster.kubernetes.api import APPLY, MERGE, ApiServer
@@ -69,6 +70,9 @@ async def _show_condition(api: ApiServer, path: str, node: str, found: Mapping[s
     wanted = {"type": CONDITION_TYPE, "status": status, "reason": mark.reason, "message": mark.message[:1000]}
     if before is not None and all(before.get(key) == value for key, value in wanted.items()):
         return
+    stays = before is not None and before.get("status") == status
+    since = before.get("lastTransitionTime") if before is not None and stays else None
+    wanted["lastTransitionTime"] = since or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}, "status": {"conditions": [wanted]}}
     answer = await api.request(
         "PATCH",

@@ -1,0 +1,21 @@
+"""Names of what is installed, by which its parts find each other when they run."""
+
+NAME = "arbora-agent"
+"""Of the agent's Deployment, account, roles, settings and Service."""
+IDENTITY_SECRET = "arbora-agent-identity"
+JOIN_SECRET = "arbora-agent-join"
+APPLIED_KINDS = "arbora-applied-kinds"
+"""The ConfigMap of `cluster/kubernetes/kinds.py`, which is not imported for the memory it takes."""
+DEFAULT_NAMESPACE = "arbora-system"
+
+NODE_AGENT = "arbora-node-agent"
+"""Of the DaemonSet of node agents and of their account."""
+NODE_AUDIENCE = "arbora.dev/node-agent"
+"""What a node agent's token must be for."""
+NODE_CONFIG = "arbora-node-agents"
+NODE_CA_KEY = "ca.crt"
+"""ConfigMap and key of the certificate by which node agents know the cluster's agent."""
+METRICS_PORT = 9400
+"""Where Prometheus reads both kinds of agents; the port of dcgm-exporter."""
+NODE_SWITCH = "arbora.dev/node-agent"
+"""Label of a node: with the value `off` it gets no node agent, and a running one ends."""

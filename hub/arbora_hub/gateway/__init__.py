@@ -1,0 +1,5 @@
+"""The HTTP side of a hub: so far what Prometheus reads.
+
+gateway.py   opens what the settings ask for
+metrics.py   what the hub shows of itself and its members
+"""
