@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import grpc
 
 from arbora.manifests.selectors import Selector
 from arbora.v1 import member_pb2
+from arbora.v1 import pod_resources_pb2 as pb
 from arbora_agent.gpu.reading import Answer
 from arbora_agent.nodes.parts import SIMULATED
 from tests.support.eventually import eventually
-from tests.support.gpus import recording_of, running_node_agent
+from tests.support.gpus import recording_of, running_node_agent, uuid_of
 from tests.support.hub import RunningHub, job, running_agent, running_hub
 
 NODES = "127.0.0.1:0"
@@ -149,3 +154,69 @@ async def test_nobody_without_a_token_of_the_cluster_is_heard(tmp_path: Path) ->
             await eventually(lambda: "token" in node.agent.uplink.trouble, "refused")
             assert not node.agent.uplink.connected
             assert free(hub) == 8
+
+
+@asynccontextmanager
+async def kubelet(folder: Path, said: Callable[[], pb.PodResourcesList]) -> AsyncIterator[Path]:
+    """What a kubelet tells on its socket of the pods' devices, while the block lasts."""
+
+    async def answer(request: bytes, context: object) -> pb.PodResourcesList:
+        return said()
+
+    how = grpc.unary_unary_rpc_method_handler(answer, None, pb.PodResourcesList.SerializeToString)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("v1.PodResourcesLister", {"List": how}),)
+    )
+    socket = folder / "kubelet.sock"
+    server.add_insecure_port(f"unix://{socket}")
+    await server.start()
+    try:
+        yield socket
+    finally:
+        await server.stop(None)
+
+
+async def test_a_node_agent_that_may_ask_the_kubelet_names_the_very_pod_on_a_failing_gpu(tmp_path: Path) -> None:
+    pods: list[pb.PodResources] = []
+    async with (
+        running_hub(tmp_path / "hub") as hub,
+        running_agent(hub, tmp_path, "edge-7", "1x8xH100", node_address=NODES) as member,
+        kubelet(tmp_path, lambda: pb.PodResourcesList(pod_resources=pods)) as socket,
+    ):
+        for name in ("one", "two"):
+            await hub.admin.workloads.apply(name, [job(name, gpus=2)], members=["edge-7"])
+        cluster = member.agent.cluster
+        await eventually(lambda: len(cluster.gpu_pods()) == 2, "both run")
+        for index, pod in enumerate(cluster.gpu_pods()):
+            ids = [uuid_of("h100-0", 2 * index + each) for each in range(2)]
+            devices = [pb.ContainerDevices(resource_name="nvidia.com/gpu", device_ids=ids)]
+            containers = [pb.ContainerResources(devices=devices)]
+            pods.append(pb.PodResources(name=pod.name, namespace=pod.namespace, containers=containers))
+        async with running_node_agent(member, "h100-0", pod_resources=socket) as node:
+            first, second = (pod.name for pod in cluster.gpu_pods())
+
+            async def held() -> dict[int, list[str]]:
+                return {
+                    gpu.device.index: [holder.pod for holder in gpu.device.holders if holder.certain]
+                    async for gpu in hub.admin.gpus.list("edge-7")
+                    if gpu.device.holders
+                }
+
+            wanted = {0: [first], 1: [first], 2: [second], 3: [second]}
+
+            async def known() -> bool:
+                return await held() == wanted
+
+            await eventually(known, "the holders are known")
+            node.xid(3, 79)
+
+            async def told() -> list[str]:
+                return [
+                    each.subject
+                    for each in await hub.events("member/edge-7/workload")
+                    if each.reason == "GpuUnhealthy"
+                ]
+
+            (subject,) = await eventually(told, "the workload is told")
+            assert subject.rpartition("/")[2] in second

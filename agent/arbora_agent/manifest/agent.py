@@ -62,8 +62,8 @@ def render(settings: ManifestSettings) -> list[Object]:
 
 def _namespace(settings: ManifestSettings) -> Object:
     namespace = make("v1", "Namespace", settings.namespace)
-    # CAP_SYSLOG is more than both other levels allow.
-    level = "privileged" if settings.node_agents and settings.kernel_log else "restricted"
+    # CAP_SYSLOG, and a directory of the host, are more than both other levels allow.
+    level = "privileged" if settings.root else "restricted"
     namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = level
     return namespace
 

@@ -41,6 +41,8 @@ GPU_LABELS: tuple[tuple[str, tuple[str, ...]], ...] = (
 Set by the GPU operator, GPU feature discovery and node feature discovery; 10de is NVIDIA's PCI vendor id.
 """
 TOKEN_SECONDS = 3600
+KUBELET = "/var/lib/kubelet/pod-resources"
+"""Where the kubelet listens on each node."""
 
 
 def node_agents(settings: ManifestSettings) -> list[Object]:
@@ -99,9 +101,12 @@ def _daemon_set(settings: ManifestSettings) -> Object:
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _nodes_with_gpus()}},
         # A node that takes no work still has GPUs to look at, all the more one that we tainted for them.
         "tolerations": [{"operator": "Exists"}],
-        "securityContext": pod_security(0 if settings.kernel_log else USER),
+        "securityContext": pod_security(0 if settings.root else USER),
         "containers": [_container(settings)],
-        "volumes": [{"name": "cluster-agent", "projected": {"sources": _sources(), "defaultMode": 0o440}}],
+        "volumes": [
+            {"name": "cluster-agent", "projected": {"sources": _sources(), "defaultMode": 0o440}},
+            *([_from_host("kubelet", KUBELET)] if settings.pod_resources else []),
+        ],
     }
     if settings.runtime_class:
         pod["runtimeClassName"] = settings.runtime_class
@@ -117,6 +122,10 @@ def _daemon_set(settings: ManifestSettings) -> Object:
             "spec": pod,
         },
     }
+
+
+def _from_host(name: str, path: str) -> Object:
+    return {"name": name, "hostPath": {"path": path, "type": "Directory"}}
 
 
 def _nodes_with_gpus() -> Object:
@@ -150,6 +159,7 @@ def _container(settings: ManifestSettings) -> Object:
             "--mode=node",
             f"--cluster-agent={NAME}.{settings.namespace}.svc:{NODE_PORT}",
             "--kernel-log" if settings.kernel_log else "--no-kernel-log",
+            *([f"--pod-resources={KUBELET}/kubelet.sock"] if settings.pod_resources else []),
             *([f"--metrics-address=:{METRICS_PORT}"] if settings.metrics else []),
         ],
         **ports(**({"metrics": METRICS_PORT} if settings.metrics else {})),
@@ -162,5 +172,8 @@ def _container(settings: ManifestSettings) -> Object:
         ],
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
         "securityContext": restricted("SYSLOG") if settings.kernel_log else restricted(),
-        "volumeMounts": [{"name": "cluster-agent", "mountPath": str(MOUNTED), "readOnly": True}],
+        "volumeMounts": [
+            {"name": "cluster-agent", "mountPath": str(MOUNTED), "readOnly": True},
+            *([{"name": "kubelet", "mountPath": KUBELET, "readOnly": True}] if settings.pod_resources else []),
+        ],
     }

@@ -42,10 +42,17 @@ class ManifestSettings:
     """The RuntimeClass that gives a container the driver's library; empty where the default one does."""
     kernel_log: bool = False
     """Node agents look for earlier GPU errors in the kernel log, for which they need CAP_SYSLOG as root."""
+    pod_resources: bool = False
+    """Node agents ask the kubelet which pods hold which GPUs, for which they need its socket and to be root."""
     metrics: bool = False
     """Prometheus may read both kinds of agents, without a password."""
     mark_nodes: tuple[str, ...] = ()
     """What the agent may show on nodes whose GPUs are not well, of MARKS."""
+
+    @property
+    def root(self) -> bool:
+        """Whether node agents run as root."""
+        return self.node_agents and (self.kernel_log or self.pod_resources)
 
 
 def check(settings: ManifestSettings) -> None:

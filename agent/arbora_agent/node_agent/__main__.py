@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> int:
     from arbora_agent.node_agent.settings import NodeSettings
 
     given: dict[str, Any] = json.loads(arguments[0])
-    for name in ("token_file", "ca_file"):
-        if name in given:
+    for name in ("token_file", "ca_file", "pod_resources"):
+        if given.get(name) is not None:
             given[name] = Path(given[name])
     settings = NodeSettings(**given)
     try:

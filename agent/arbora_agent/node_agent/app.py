@@ -22,6 +22,7 @@ from arbora.gpus.wire import node_to_wire, values_to_wire
 from arbora_agent.clock import LoopClock
 from arbora_agent.gpu.port import GpuReader
 from arbora_agent.node_agent.collector import Collector, ReadLog, Told
+from arbora_agent.node_agent.kubelet import Kubelet
 from arbora_agent.node_agent.settings import NodeSettings
 from arbora_agent.node_agent.uplink import Uplink
 from arbora_agent.node_agent.watch import NodeWatch
@@ -70,11 +71,15 @@ class NodeAgent:
             kernel_log=kernel_log,
             looked=self._measured(settings),
         )
+        self.kubelet: Kubelet | None = None
+        if settings.pod_resources is not None:
+            self.kubelet = Kubelet(settings.pod_resources, self.watch, self.collector.tell)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Raises Conflict if the address for metrics is taken."""
         async with self.metrics or nullcontext(), asyncio.TaskGroup() as tasks:
-            parts = [tasks.create_task(self.collector.run()), tasks.create_task(self.uplink.run())]
+            running = [self.collector.run(), self.uplink.run(), *([self.kubelet.run()] if self.kubelet else [])]
+            parts = [tasks.create_task(each) for each in running]
             await stop.wait()
             for part in parts:
                 part.cancel()

@@ -25,6 +25,8 @@ class NodeSettings:
     """Between two readings of a device."""
     kernel_log: bool = True
     """Look for error codes in the kernel log at the start. Where that is not allowed it is said once."""
+    pod_resources: Path | None = None
+    """The kubelet's socket that tells which pods hold which devices; None: it is not asked."""
     replay: str = ""
     """A recording to play instead of reading devices: its name or its file."""
     replay_again: bool = False

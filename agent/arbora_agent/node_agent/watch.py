@@ -9,10 +9,10 @@ What only counts (corrected errors, replays) is told at most once a minute: a ba
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from arbora.gpus.model import NOTHING, Counters, Device, Mig, Node, Values
+from arbora.gpus.model import NOTHING, Counters, Device, Holder, Mig, Node, Values
 from arbora_agent.gpu.deadband import worth_telling
 from arbora_agent.gpu.health import HealthMachine, Verdict
 from arbora_agent.gpu.reading import Answer, GpuFacts, GpuReading, NodeFacts, Xid
@@ -60,6 +60,7 @@ class NodeWatch:
         self._told: Node | None = None
         self._counters_at = float("-inf")
         self._layout_told: int | None = None
+        self._holders: Mapping[str, tuple[Holder, ...]] | None = None
 
     @property
     def devices(self) -> tuple[Watched, ...]:
@@ -131,6 +132,10 @@ class NodeWatch:
         for known in self._devices.values():
             known.machine.began_anew(now)
 
+    def held(self, holders: Mapping[str, tuple[Holder, ...]] | None) -> None:
+        """These pods hold these devices, by UUID; None: that is not known."""
+        self._holders = holders
+
     def trouble(self, sentence: str) -> None:
         """Why devices can't be read now; empty: they can."""
         self._trouble = sentence
@@ -144,8 +149,10 @@ class NodeWatch:
 
     def node(self, now: float) -> Node | None:
         """What is to be told of facts and health; None: nothing new."""
-        devices = tuple(_device(each, now) for each in self.devices)
-        found = Node(self._driver, self._cuda, devices, self._trouble)
+        holders = self._holders or {}
+        devices = tuple(_device(each, now, holders.get(each.facts.uuid, ())) for each in self.devices)
+        known = self._holders is not None
+        found = Node(self._driver, self._cuda, devices, self._trouble, holders_known=known)
         told = self._told
         if told is not None and _without_ages(found) == _without_ages(told):
             return None
@@ -193,7 +200,7 @@ def values_of(reading: GpuReading) -> Values:
     )
 
 
-def _device(one: Watched, now: float) -> Device:
+def _device(one: Watched, now: float, holders: tuple[Holder, ...]) -> Device:
     facts, reading, machine = one.facts, one.reading, one.machine
     return Device(
         uuid=facts.uuid,
@@ -224,6 +231,7 @@ def _device(one: Watched, now: float) -> Device:
             machine.xids,
         ),
         last_xid=machine.last_xid,
+        holders=holders,
     )
 
 

@@ -73,12 +73,12 @@ def judge_use(
     if shared or divided or any(resource not in WHOLE for pod in pods for resource, _ in pod.gpus):
         return replace(said, devices=tuple(replace(each, use=Use.UNKNOWN, holders=()) for each in said.devices))
     if asked == 0 or asked >= len(said.devices):
-        holders = _candidates(pods, names) if asked else ()
+        holders = _candidates(pods, names, certain=len(pods) == 1) if asked else ()
         devices = tuple(replace(each, holders=holders) for each in said.devices)
         return replace(
             said, devices=tuple(_used(each, bool(asked), busy[each.uuid], known, now) for each in devices)
         )
-    candidates = _candidates(pods, names)
+    candidates = _candidates(pods, names, certain=False)
     devices = tuple(replace(each, use=Use.UNKNOWN, holders=candidates) for each in said.devices)
     return replace(
         said, devices=devices, idle=_idle(devices, known, now), leaked=_leaked(busy, asked, known, now)
@@ -100,12 +100,17 @@ def _exact(
     known: Remembered,
     now: float,
 ) -> Node:
-    """Every holder is named; only the workload that it belongs to is not known there."""
+    """Every holder is named; only the workload that it belongs to is not known there.
+
+    A kubelet may name pods that have finished; those hold nothing.
+    """
     workloads = {(pod.namespace, pod.name): names.get(pod.workload_uid, "") for pod in pods}
     devices = []
     for each in said.devices:
         holders = tuple(
-            replace(one, workload=workloads.get((one.namespace, one.pod), "")) for one in each.holders
+            replace(one, workload=workloads[one.namespace, one.pod])
+            for one in each.holders
+            if (one.namespace, one.pod) in workloads
         )
         device = replace(each, holders=holders)
         devices.append(_used(device, bool(holders), busy[each.uuid], known, now))
@@ -153,8 +158,7 @@ def _leaked(busy: Mapping[str, bool | None], asked: int, known: Remembered, now:
     return over if now - known.over >= LEAK_SECONDS else 0
 
 
-def _candidates(pods: Sequence[GpuPod], names: Mapping[str, str]) -> tuple[Holder, ...]:
-    certain = len(pods) == 1
+def _candidates(pods: Sequence[GpuPod], names: Mapping[str, str], *, certain: bool) -> tuple[Holder, ...]:
     return tuple(
         Holder(pod.namespace, pod.name, names.get(pod.workload_uid, ""), certain) for pod in pods[:MAX_CANDIDATES]
     )

@@ -152,6 +152,15 @@ def run(
             rich_help_panel=NODE_PANEL,
         ),
     ] = True,
+    pod_resources: Annotated[
+        Path | None,
+        typer.Option(
+            "--pod-resources",
+            metavar="SOCKET",
+            help="The kubelet's, which tells exactly which pods hold which GPUs.",
+            rich_help_panel=NODE_PANEL,
+        ),
+    ] = None,
     replay: Annotated[
         str,
         typer.Option(
@@ -175,6 +184,7 @@ def run(
             cluster_agent=cluster_agent,
             interval=interval,
             kernel_log=kernel_log,
+            pod_resources=pod_resources,
             replay=replay,
             replay_again=replay_again,
             metrics_address=metrics_address,
@@ -274,6 +284,12 @@ def manifest(
         bool,
         typer.Option("--kernel-log", help="Let node agents read the kernel log, as root with CAP_SYSLOG."),
     ] = False,
+    pod_resources: Annotated[
+        bool,
+        typer.Option(
+            "--pod-resources", help="Let node agents ask the kubelet which pods hold which GPUs, as root."
+        ),
+    ] = False,
     mark_nodes: MarkNodes = None,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Let Prometheus read both kinds of agents, at port 9400.")
@@ -302,6 +318,7 @@ def manifest(
         "node_agents": node_agents,
         "runtime_class": runtime_class,
         "kernel_log": kernel_log,
+        "pod_resources": pod_resources,
         "mark_nodes": tuple(mark_nodes or ()),
         "metrics": metrics,
         **({"image": image} if image else {}),

@@ -114,6 +114,21 @@ def test_the_kernel_log_is_an_option_that_says_what_it_costs() -> None:
     assert namespace["pod-security.kubernetes.io/enforce"] == "privileged"
 
 
+def test_asking_the_kubelet_is_an_option_that_says_what_it_costs() -> None:
+    objects = rendered(pod_resources=True)
+    pod = pod_of(objects)
+    (container,) = pod["containers"]
+    assert "--pod-resources=/var/lib/kubelet/pod-resources/kubelet.sock" in container["args"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "kubelet"]
+    assert mount["readOnly"] is True
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "kubelet"]
+    assert volume["hostPath"]["path"] == mount["mountPath"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["securityContext"]["runAsUser"] == 0
+    namespace = objects["Namespace", "arbora-system"]["metadata"]["labels"]
+    assert namespace["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
 def test_without_them_the_agent_listens_on_nothing() -> None:
     objects = rendered(node_agents=False, kernel_log=True)
     assert not [key for key in objects if key[1] == NODE_AGENT or key[0] in ("Service", "NetworkPolicy")]

@@ -76,7 +76,7 @@ def test_where_pods_ask_for_some_it_is_not_known_which() -> None:
     one.pods = [pod("a", 2, "w-1")]
     found = one.look()
     assert [each.use for each in found.devices] == [Use.UNKNOWN] * 4
-    assert found.devices[3].holders == (Holder("default", "a", "train", True),)
+    assert found.devices[3].holders == (Holder("default", "a", "train", False),)
 
 
 class TestIdle:
@@ -172,7 +172,13 @@ class TestWhatTheKubeletTold:
             "GPU-0", 0, mig_enabled=True, mig=(Mig("MIG-1", "1g.10gb"),), holders=(Holder("default", "a"),)
         )
         one = Watched(Node(devices=(divided,), holders_known=True), shared=True)
+        one.pods = [pod("a", 1, resource="nvidia.com/mig-1g.10gb")]
         assert one.uses() == [Use.HELD]
+
+    def test_a_pod_that_has_finished_holds_nothing(self) -> None:
+        devices = (replace(node_of(1).devices[0], holders=(Holder("default", "done"),)),)
+        found = Watched(Node(devices=devices, holders_known=True)).look()
+        assert (found.devices[0].use, found.devices[0].holders) == (Use.FREE, ())
 
 
 @pytest.mark.parametrize(
