@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from arbora.context import Context, find_context
 from arbora.errors import Unavailable
@@ -21,6 +22,10 @@ from arbora.session.addresses import split
 from arbora.version import __version__
 from arbora_agent.app import Agent, AgentHooks, open_cluster
 from arbora_agent.clock import LoopClock
+from arbora_agent.gpu.port import GpuReader
+from arbora_agent.node_agent.app import NodeAgent
+from arbora_agent.node_agent.settings import NodeSettings
+from arbora_agent.nodes.parts import SIMULATED
 from arbora_agent.settings import AgentSettings
 from bench.proxy import Relay, relay
 
@@ -81,7 +86,7 @@ async def _admin_context(process: asyncio.subprocess.Process, folder: Path) -> C
 
 @asynccontextmanager
 async def member(
-    folder: Path, name: str, join_address: str, token: str, where: dict[str, str]
+    folder: Path, name: str, join_address: str, token: str, where: dict[str, Any]
 ) -> AsyncIterator[Member]:
     """An agent that has joined and runs, until the block ends.
 
@@ -92,6 +97,7 @@ async def member(
         hub=join_address,
         name=name,
         allow_tokens=("default/default",),
+        node_address="127.0.0.1:0" if "simulate" in where else "",
         **where,
     )
     clock = LoopClock()
@@ -121,3 +127,19 @@ async def member(
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         await cluster.close()
+
+
+@asynccontextmanager
+async def node_agent(one: Member, node: str, reader: GpuReader) -> AsyncIterator[None]:
+    """The agent of a node of a simulated member, until the block ends."""
+    nodes = one.agent.nodes
+    assert nodes is not None
+    mounted = one.agent.settings.data_dir / SIMULATED / node
+    settings = NodeSettings(f"127.0.0.1:{nodes.server.port}", mounted / "token", mounted / "ca.crt")
+    stop = asyncio.Event()
+    running = asyncio.create_task(NodeAgent(settings, reader).run(stop), name=f"node agent {node}")
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.gather(running, return_exceptions=True)

@@ -19,13 +19,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from arbora.cli.gpu_view import pools
+from arbora.cli.gpu_view import Pool
 from arbora.client import HubClient
 from arbora.errors import Conflict
 from arbora.manifests.selectors import Selector
 from arbora.v1 import member_pb2, workload_pb2
 from arbora.workloads.model import State
+from arbora_agent.gpu.reading import Answer, Xid
+from arbora_agent.gpu.recorded.form import Entry
+from arbora_agent.gpu.recorded.reader import RecordedReader
 from bench import cast, story
+from bench.gpu_recordings import h100s, steady
 from bench.stage import Stage
 
 SIMULATED = {
@@ -56,7 +60,7 @@ async def play(kubeconfigs: list[str], folder: Path, stage: Stage) -> None:
                 lambda one: f"/{one.name}",
             )
         stage.chapter("2  Their GPUs, as the hub knows them")
-        stage.show(_gpu_table([one async for one in hub.members.list()]))
+        stage.show(await _gpu_table(hub))
 
         stage.chapter("3  A Job goes down, its status comes back")
         first = next(iter(cast_list))
@@ -73,8 +77,8 @@ async def play(kubeconfigs: list[str], folder: Path, stage: Stage) -> None:
             lambda one: one.message,
         )
         if simulated:
-            await stage.step("its GPUs are taken", _until_used(hub, first, 8))
-            stage.show(_gpu_table([one async for one in hub.members.list()]))
+            await stage.step("its GPUs are taken", _until_row(hub, first, "used", 8))
+            stage.show(await _gpu_table(hub))
         finished = await stage.step("the Job runs to its end", _complete(hub, "train"), lambda done: done)
         stage.timings[-1] = (f"Job: {finished}", stage.timings[-1][1])
 
@@ -102,19 +106,40 @@ async def play(kubeconfigs: list[str], folder: Path, stage: Stage) -> None:
             _nothing_lost(hub, first, "train" if simulated else ""),
             lambda told: told,
         )
-        stage.chapter("6  And tidied up")
+        if simulated:
+            stage.chapter(f"6  A GPU of {first} falls off the bus")
+            await _lose_a_gpu(hub, stack, stage, members[first])
+        stage.chapter(f"{7 if simulated else 6}  And tidied up")
         await stage.step("workloads withdrawn, their objects deleted", story.withdraw(hub))
     stage.summary()
 
 
-async def _until_used(hub: HubClient, name: str, gpus: int) -> None:
+async def _lose_a_gpu(hub: HubClient, stack: AsyncExitStack, stage: Stage, one: cast.Member) -> None:
+    """There are no devices here: what they say is played."""
+    reader, node = RecordedReader(steady(), again=True), "h100-0"
+    await stack.enter_async_context(cast.node_agent(one, node, reader))
+    lost = h100s().gpus[3].uuid
+    await stage.step(
+        f"the agent of its node {node} reads eight GPUs (a recording)", _until_row(hub, one.name, "observed", 8)
+    )
+    reader.happen(Entry(0.0, uuid=lost, read={"answer": Answer.LOST}), Entry(0.0, event=Xid(79, lost)))
+    await stage.step(
+        "XID 79: the hub counts one free GPU less",
+        _until_row(hub, one.name, "unhealthy", 1),
+        lambda _: f"GPU 3 of {node} is not offered to anybody",
+    )
+
+
+async def _until_row(hub: HubClient, name: str, field: str, count: int) -> None:
+    """So many of the member's GPUs are of this kind, as its sketches say."""
+
     async def seen() -> None:
         async for change in hub.members.watch():
             rows = [row for sketch in change.member.sketches for row in sketch.rows]
-            if change.member.path == f"/{name}" and sum(row.used for row in rows) == gpus:
+            if change.member.path == f"/{name}" and sum(getattr(row, field) for row in rows) == count:
                 return
 
-    await story.in_time(seen, 10.0, f"{name} did not report {gpus} used GPUs")
+    await story.in_time(seen, 10.0, f"{name} did not report {count} GPUs as {field}")
 
 
 async def _apply(
@@ -155,7 +180,7 @@ def _members(kubeconfigs: list[str]) -> dict[str, tuple[dict[str, str], dict[str
     }
 
 
-def _gpu_table(members: list[member_pb2.Member]) -> Table:
+async def _gpu_table(hub: HubClient) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2))
     for heading, justify in (
         ("class", "left"),
@@ -165,14 +190,9 @@ def _gpu_table(members: list[member_pb2.Member]) -> Table:
         ("", "left"),
     ):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for pool in pools(members):
-        table.add_row(
-            str(pool.gpu_class),
-            str(pool.free),
-            str(pool.used),
-            str(pool.total),
-            f"{pool.bar('█', '░')}  {', '.join(pool.members)}",
-        )
+    for row in await hub.gpus.summarize():
+        counts = (str(row.free), str(row.used), str(row.total))
+        table.add_row(row.name, *counts, f"{Pool(row).bar(True)}  {row.members} member(s)")
     if not table.row_count:
         table.add_row("no GPUs in these clusters", "", "", "", "")
     return table

@@ -123,11 +123,12 @@ async def _grow(
         )
     members: dict[str, cast.Member] = {}
     for path, fleets in MEMBERS.items():
-        members |= await stage.step(
+        joined: dict[str, cast.Member] = await stage.step(
             f"{len(fleets)} member{'s join' if len(fleets) > 1 else ' joins'} {path or 'the root'}",
             _join_all(stack, folder, hubs[path], fleets),
-            lambda joined: ", ".join(one.name for one in joined.values()),
+            lambda those: ", ".join(one.name for one in those.values()),
         )
+        members |= joined
     return hubs, members
 
 

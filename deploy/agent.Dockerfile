@@ -1,7 +1,7 @@
 # The agent, without the hub's code. Build it from the root of the repository:
 #   docker build -f deploy/agent.Dockerfile -t arbora-agent:0.1.0 .
 # It runs as user 65532 and writes only below /var/lib/arbora, so the root file system can be read-only.
-# It listens on nothing.
+# It listens on nothing but what it is told to: 7446 for node agents, and a port for metrics.
 
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=/src/constraints.txt

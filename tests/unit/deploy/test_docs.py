@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from arbora.cli.main import app
-from docs import cli_reference
+from docs import cli_reference, gpu_reference
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -76,3 +76,4 @@ def test_every_test_that_is_named_as_evidence_is_there() -> None:
 
 def test_the_reference_of_the_command_line_is_current() -> None:
     assert cli_reference.main(["--check"]) == 0
+    assert gpu_reference.main(["--check"]) == 0
