@@ -48,8 +48,8 @@ def page() -> str:
 def _lines() -> Iterator[str]:
     yield "# GPU health: codes and conditions"
     yield ""
-    yield "Written by `python -m docs.gpu_reference` from `agent/arbora_agent/gpu/health/`. What the states mean and how"
-    yield "they end: [gpus.md](../gpus.md#health)."
+    yield "Written by `python -m docs.gpu_reference` from `agent/arbora_agent/gpu/health/`."
+    yield "What the states mean and how they end: [gpus.md](../gpus.md#health)."
     yield ""
     yield "## Error codes (XID)"
     yield ""
