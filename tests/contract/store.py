@@ -16,13 +16,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from arbora_hub.store.port import Store
+from tests.contract.store_gpu_history import GpuHistoryContract
 from tests.contract.store_home import Home
 from tests.contract.store_nouns import NounContract
 from tests.contract.store_timelines import TimelineContract
 from tests.contract.store_transactions import TransactionContract
 
 
-class StoreContract(NounContract, TimelineContract, TransactionContract):
+class StoreContract(NounContract, TimelineContract, GpuHistoryContract, TransactionContract):
     """The contract."""
 
     @pytest.fixture

@@ -22,6 +22,7 @@ from arbora_hub.gpus import rollup
 from arbora_hub.gpus.minute import Gathering
 from arbora_hub.inventory.child import Child
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.inventory.liveness import Liveness
 from arbora_hub.journal import WARNING, Journal
 
 GPU, VALUES, ROLLUP = "gpu", "gpu-values", "gpu-rollup"
@@ -54,7 +55,8 @@ class Member:
     nodes: dict[str, KnownNode] = field(default_factory=dict)
     below: gpu_pb2.GpuRollups | None = None
     """Of a child hub: what it last said of everything below it."""
-    below_at: float = 0.0
+    away: bool = False
+    """Not present: the minutes of its devices stand still."""
 
     @property
     def count(self) -> int:
@@ -88,6 +90,8 @@ class MemberGpus:
 
     def observed(self, child: Child, key: str, value: bytes | None) -> None:
         """A record of one of the three kinds came in, or went away (None)."""
+        if not self._inventory.active(child):
+            return  # a session that is being ended may still bring some
         kind, _, name = key.partition("/")
         member = self._members.setdefault(child.name, Member())
         try:
@@ -139,6 +143,18 @@ class MemberGpus:
     def _child_changed(self, child: Child) -> None:
         if not self._inventory.active(child):
             self.forget(child.name)
+            return
+        member, away = self._members.get(child.name), child.liveness is not Liveness.ONLINE
+        if member is None or member.away is away:
+            return
+        member.away = away
+        now = self._clock()
+        for known in member.nodes.values():
+            for each in known.gathered.values():
+                if away:
+                    each.pause(now if child.heard is None else child.heard)
+                else:
+                    each.resume(now)
 
     def _take_rollup(self, child: Child, member: Member, value: bytes | None) -> None:
         if child.row.kind != "hub":
@@ -146,11 +162,12 @@ class MemberGpus:
         message = gpu_pb2.GpuRollups.FromString(value) if value is not None else None
         if message is not None:
             rollup.from_wire(message)
-        member.below, member.below_at = message, self._clock()
+        member.below = message
 
     def _drop(self, member: Member, kind: str, name: str) -> None:
-        if kind == GPU:
-            member.nodes.pop(name, None)
+        known = member.nodes.get(name)
+        if known is not None and (kind == GPU or not known.gathered):
+            del member.nodes[name]
 
     def _take_node(self, member: Member, name: str, value: bytes) -> None:
         node = node_from_wire(gpu_pb2.NodeGpus.FromString(value))
@@ -187,7 +204,9 @@ class MemberGpus:
         self._apply(known, known.values_at)
 
     def _apply(self, known: KnownNode, now: float) -> None:
-        """Give the devices their values, if these are of the same layout."""
+        """Give the devices their values, if these are of the same layout and the devices are read."""
+        if known.node.silent or known.node.trouble:
+            return
         if known.layout != known.node.layout or len(known.values) != len(known.gathered):
             return
         for gathering, values in zip(known.gathered.values(), known.values, strict=True):

@@ -65,6 +65,7 @@ class Gathering:
         "_at",
         "_health",
         "_memory",
+        "_paused",
         "_power",
         "_temperature",
         "_throttled",
@@ -77,6 +78,7 @@ class Gathering:
         self.values = NOTHING
         """As it stands now."""
         self._at = now
+        self._paused = False
         self._utilization, self._memory, self._power = _Mean(), _Mean(), _Mean()
         self._utilization_max: int | None = None
         self._temperature: int | None = None
@@ -94,14 +96,10 @@ class Gathering:
         if health.severity > self._health.severity:
             self._health = health
 
-    def close(self, health: Health, now: float, heard: float) -> Minute:
-        """The minute is over at `now`; the next one begins.
-
-        health: as it is now. heard: until when the device was heard of; what came after is not known.
-        """
+    def close(self, health: Health, now: float) -> Minute:
+        """The minute is over at `now`; the next one begins. health: as it is now."""
         self.judged(health)
-        self._stand(min(now, heard))
-        self._at = now
+        self._stand(now)
         values = self.values
         minute = Minute(
             utilization=self._utilization.take(values.utilization),
@@ -115,7 +113,6 @@ class Gathering:
         self._utilization_max = self._temperature = None
         self._throttled = False
         self._health = health
-        self._note()
         return minute
 
     def silence(self, now: float) -> None:
@@ -123,10 +120,24 @@ class Gathering:
         self._stand(now)
         self.values = NOTHING
 
+    def pause(self, heard: float) -> None:
+        """Its member is away: what it measures now is not known, and it was so until `heard`."""
+        self._stand(heard)
+        self._paused = True
+
+    def resume(self, now: float) -> None:
+        """Its member is there again."""
+        if self._paused:
+            self._paused = False
+            self._at = now
+
     def _stand(self, now: float) -> None:
-        """The present values have stood until `now`."""
-        seconds = max(0.0, now - self._at)
+        """The present values have stood until `now`, and count for the minute."""
+        if self._paused or now <= self._at:
+            return
+        seconds = now - self._at
         self._at = now
+        self._note()
         self._utilization.add(self.values.utilization, seconds)
         self._memory.add(self.values.memory_used_mib, seconds)
         self._power.add(self.values.power, seconds)

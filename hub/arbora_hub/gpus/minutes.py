@@ -3,7 +3,8 @@
     the minute is over -> every device's minute -> one row for each member in the store, kept for 24 hours
                        -> sums by class, with those of child hubs -> the record `gpu-rollup` for the parent
 
-Minutes are those of this hub's wall clock. A member that is away adds nothing to them.
+Minutes are those of this hub's wall clock. A member that is away adds nothing to them. A device that measures
+nothing any more, because it fell off the bus, has minutes of its health alone, for as long as it is heard of.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import structlog
 from arbora.capacity.gpus import GpuClass
 from arbora.capacity.wire import class_from_wire
 from arbora.errors import Conflict, InvalidInput, StorageFailed
+from arbora.gpus.health import Health
 from arbora_hub.gpus import rollup
 from arbora_hub.gpus.classes import class_of
 from arbora_hub.gpus.members import ROLLUP, MemberGpus
@@ -71,14 +73,19 @@ class GpuMinutes:
         self._uplink = uplink
         self._clock = clock
         self._wall = wall
-        self._below = b""
+        self._below: bytes | None = None
+        """The sums of the last minute, of no device too; None: no minute has ended yet."""
         uplink.on_parent(self._put)
 
     async def run(self) -> None:
         """Until cancelled."""
+        last = -1
         while True:
             await asyncio.sleep(MINUTE - self._wall() % MINUTE)
-            await self.close(int((self._wall() + 1.0) // MINUTE) - 1)
+            minute = int((self._wall() + 1.0) // MINUTE) - 1
+            if minute != last:  # the sleep may end a moment before the minute does
+                last = minute
+                await self.close(minute)
 
     async def close(self, minute: int) -> None:
         """Close the minute that began at `minute` * 60 s of the epoch."""
@@ -96,19 +103,19 @@ class GpuMinutes:
         await self._keep(rows, minute)
 
     def _close_member(self, child: Child, totals: defaultdict[GpuClass, list[Rollup]]) -> dict[str, Minute]:
-        """Minutes by UUID of those that were measured; their sums go into `totals`."""
+        """Minutes by UUID of those that were measured or are not well; the sums of all go into `totals`."""
         member = self._gpus.member(child.name)
         if member is None:
             return {}
         present = child.liveness is Liveness.ONLINE
         known_classes = classes_of(child)
         now = self._clock()
-        heard = now if child.connected_at is not None else (child.heard or 0.0)
         found: dict[str, Minute] = {}
         for known in member.nodes.values():
             for device in known.node.devices:
-                minute = known.gathered[device.uuid].close(device.health, now, heard)
-                if minute.known:
+                minute = known.gathered[device.uuid].close(device.health, now)
+                unwell = minute.health is not Health.HEALTHY and not known.node.silent
+                if minute.known or unwell:
                     found[device.uuid] = minute
                 if present:
                     row = rollup.of_minute(device, minute, known.node.silent)
@@ -124,7 +131,7 @@ class GpuMinutes:
             totals[gpu_class].append(row)
 
     def _put(self) -> None:
-        if self._uplink.attached and self._below:
+        if self._uplink.attached and self._below is not None:
             self._uplink.put(ROLLUP, self._below)
 
     async def _keep(self, rows: list[GpuHistoryRow], minute: int) -> None:

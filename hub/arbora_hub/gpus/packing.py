@@ -13,6 +13,7 @@ import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from operator import itemgetter
 
 from arbora.gpus.health import health_from_wire
 from arbora_hub.gpus.minute import Minute
@@ -33,14 +34,16 @@ def key_of(uuid: str) -> bytes:
 
 def pack(minutes: Mapping[str, Minute]) -> bytes:
     """By UUID."""
-    rows = sorted((key_of(uuid), minute) for uuid, minute in minutes.items())
+    # by the key alone: two UUIDs may have the same one, and minutes have no order
+    rows = sorted(((key_of(uuid), minute) for uuid, minute in minutes.items()), key=itemgetter(0))
     return b"".join(_packed(key, minute) for key, minute in rows)
 
 
 def find(data: bytes, uuid: str) -> Minute | None:
-    """The minute of one device; None if it is not there."""
+    """The minute of one device; None if it is not there. Whatever the bytes are, it raises nothing."""
     key = key_of(uuid)
-    low, high = 0, len(data) // SIZE
+    count = len(data) // SIZE
+    low, high = 0, count
     while low < high:
         middle = (low + high) // 2
         if data[middle * SIZE : middle * SIZE + len(key)] < key:
@@ -48,7 +51,7 @@ def find(data: bytes, uuid: str) -> Minute | None:
         else:
             high = middle
     at = low * SIZE
-    return _unpacked(data[at : at + SIZE]) if data[at : at + len(key)] == key else None
+    return _unpacked(data[at : at + SIZE]) if low < count and data[at : at + len(key)] == key else None
 
 
 def _packed(key: bytes, minute: Minute) -> bytes:

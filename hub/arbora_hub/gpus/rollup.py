@@ -91,7 +91,10 @@ def of_values(device: Device, values: Values, silent: bool) -> Rollup:
     return _one(
         device,
         silent,
-        any(each is not None for each in (values.utilization, values.memory_used_mib, values.power)),
+        any(
+            each is not None
+            for each in (values.utilization, values.memory_used_mib, values.power, values.temperature)
+        ),
         values.utilization,
         values.utilization,
         values.memory_used_mib,

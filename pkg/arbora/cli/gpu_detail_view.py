@@ -31,6 +31,8 @@ _LABEL = 17
 _BEHIND = 34
 """Characters behind it at most."""
 
+_MEASURED = ("utilization", "memory_used_mib", "power", "temperature")
+"""A minute without any of these was not read: the device is not well, and that is all."""
 _COUNTERS = (
     ("Corrected memory errors", "ecc_corrected", " since the driver was loaded"),
     ("Uncorrected memory errors", "ecc_uncorrected", " since the driver was loaded"),
@@ -95,7 +97,7 @@ def history(
         drawn = sparkline(resampled(values, paper.marks, pick), low, high or max(known) or 1.0, paper.draw)
         return f"{drawn}  {span(min(known), max(known), mean(known))}"
 
-    read = sum(each is not None for each in slots)
+    read = sum(each is not None and any(map(each.HasField, _MEASURED)) for each in slots)
     facts = [
         ("Utilization", line("utilization", 0, 100, mean, _percents)),
         ("Memory", line("memory_used_mib", 0, memory_mib, mean, _memories)),

@@ -20,7 +20,7 @@ from arbora.mirror.inbox import Applied
 from arbora.rpc.guard import Context
 from arbora.rpc.options import MAX_FRAME_BYTES
 from arbora.session import frames
-from arbora.session.writer import Writer
+from arbora.session.writer import WRITE_SECONDS, Writer
 from arbora.v1 import enrollment_pb2, session_pb2
 
 log = structlog.get_logger(__name__)
@@ -109,18 +109,19 @@ class Accepted(Generic[P]):
         if self._ending:
             # Ended by somebody between acceptance and here.
             return await self._say_farewell()
-        await self._context.write(session_pb2.Down(welcome=welcome))
-        del welcome  # said once; the session may last for weeks
         self._writer.last_sent = asyncio.get_running_loop().time()
-        writing = asyncio.create_task(self._write(), name="session-writer")
+        writing = asyncio.create_task(self._write(welcome), name="session-writer")
+        del welcome  # said once; the session may last for weeks
         try:
             return await self._read()
         except asyncio.CancelledError:
             if not self._ending or self._task is None:
                 raise
             self._task.uncancel()
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+            if self._farewell is not None:
+                # A write that is abandoned destroys the stream, and the last word with it.
+                self._writer.finish()
+                await asyncio.wait((writing,), timeout=FAREWELL_SECONDS)
             return await self._say_farewell()
         finally:
             writing.cancel()
@@ -143,8 +144,11 @@ class Accepted(Generic[P]):
     async def _send(self, frame: Frame | None) -> None:
         await self._context.write(frames.down(frame))
 
-    async def _write(self) -> None:
+    async def _write(self, welcome: session_pb2.Welcome) -> None:
         try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self._context.write(session_pb2.Down(welcome=welcome))
+            del welcome
             await self._writer.run()
         except asyncio.CancelledError:
             raise

@@ -19,7 +19,7 @@ WRITE_SECONDS = 10.0
 class Writer:
     """Sends frames of one exchange over one stream."""
 
-    __slots__ = ("_beat", "_exchange", "_limit", "_send", "_waiting", "last_sent")
+    __slots__ = ("_beat", "_exchange", "_finished", "_limit", "_send", "_waiting", "last_sent")
 
     def __init__(
         self, exchange: Exchange, send: Callable[[Frame | None], Awaitable[None]], max_frame_bytes: int
@@ -30,6 +30,7 @@ class Writer:
         self._limit = max_frame_bytes - 4096
         self._waiting: asyncio.Future[None] | None = None  # an Event would cost each idle session 1 kB
         self._beat = False
+        self._finished = False
         self.last_sent = 0.0
         """By the loop's clock; 0: nothing yet."""
 
@@ -43,10 +44,15 @@ class Writer:
         self._beat = True
         self.wake()
 
+    def finish(self) -> None:
+        """Send nothing more once the frame that is under way has gone out; then `run` returns."""
+        self._finished = True
+        self.wake()
+
     async def run(self) -> None:
-        """Until cancelled. Raises DeadlineExceeded if the peer reads nothing, grpc's error if it is gone."""
+        """Until `finish` or cancelled. Raises DeadlineExceeded if the peer reads nothing, grpc's error if it left."""
         clock = asyncio.get_running_loop().time
-        while True:
+        while not self._finished:
             frame = self._exchange.next_frame(self._limit)
             if frame is None and not self._beat:
                 # Nothing can be missed: between the question and this line nobody else runs.

@@ -89,6 +89,12 @@ def test_a_minute_stands_where_it_was_and_one_without_a_word_is_a_gap() -> None:
     assert "Power" not in facts, "what the device doesn't offer is left out"
 
 
+def test_a_minute_that_tells_nothing_but_that_the_gpu_is_not_well_was_not_read() -> None:
+    facts = drawn([minute(1, utilization=5), minute(0, health=Health.UNHEALTHY)])
+    assert facts["Read"] == "1 of 10 minutes"
+    assert facts["Not healthy"] == "1 minute: 1 Unhealthy"
+
+
 def test_where_blocks_can_not_be_shown_history_is_ascii() -> None:
     facts = drawn(
         [minute(1, utilization=0, power=300), minute(0, utilization=100, power=600)], paper=Paper(draw=False)

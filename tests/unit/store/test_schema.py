@@ -54,6 +54,7 @@ def test_the_head_is_the_newest_migration() -> None:
         (rows.AssignmentRow, tables.assignments),
         (rows.EventRow, tables.events),
         (rows.AuditRow, tables.audit),
+        (rows.GpuHistoryRow, tables.gpu_history),
         (rows.AuthorityRow, tables.authority),
     ],
 )
