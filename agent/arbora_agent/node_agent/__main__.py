@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arbora_agent.node_agent.settings import NodeSettings
 
 
 def main(arguments: list[str]) -> int:
@@ -20,19 +23,33 @@ def main(arguments: list[str]) -> int:
     from arbora.cli.daemon import run_daemon
     from arbora.errors import ArboraError
     from arbora_agent.node_agent.app import run
-    from arbora_agent.node_agent.settings import NodeSettings
 
-    given: dict[str, Any] = json.loads(arguments[0])
-    for name in ("token_file", "ca_file", "pod_resources"):
-        if given.get(name) is not None:
-            given[name] = Path(given[name])
-    settings = NodeSettings(**given)
     try:
+        settings = _settings(arguments)
         run_daemon(lambda stop: run(settings, stop))
     except ArboraError as error:
-        sys.stderr.write(f"error: {error}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        sys.stderr.write(f"error: {error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_code
     return 0
+
+
+def _settings(arguments: list[str]) -> NodeSettings:
+    """What the one argument says. Raises InvalidInput."""
+    from arbora.errors import InvalidInput
+    from arbora_agent.node_agent.settings import NodeSettings
+
+    try:
+        (text,) = arguments
+        given: dict[str, Any] = dict(json.loads(text))
+        for name in ("token_file", "ca_file", "pod_resources"):
+            if given.get(name) is not None:
+                given[name] = Path(given[name])
+        return NodeSettings(**given)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"these are no settings of a node agent: {error}",
+            hint="Start it with `arbora agent run --mode node`, which writes them.",
+        ) from error
 
 
 if __name__ == "__main__":

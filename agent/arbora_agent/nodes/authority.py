@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from arbora.errors import StorageFailed
+from arbora.errors import InvalidInput, StorageFailed
 from arbora.files import write_atomic
 from arbora.identity import authority, keys
 from arbora.identity.issue import issue_server
@@ -96,7 +96,7 @@ class NodeAuthority:
             await self._store.save(certificate, key)
             log.info("node_ca_made", serial=self._authority.serial)
         else:
-            self._authority = authority.load_authority(*kept)
+            self._authority = _read(*kept)
             certificate = kept[0]
         await self._store.publish(certificate)
         self.certificate = certificate
@@ -118,3 +118,15 @@ class NodeAuthority:
         chain = leaf.public_bytes(Encoding.PEM) + self._authority.certificate.public_bytes(Encoding.PEM)
         self._tls = ServerTls(keys.to_pem(key), chain)
         self._renew_at = now + LEAF_LIFETIME / 2
+
+
+def _read(certificate: bytes, key: bytes) -> authority.Authority:
+    """Raises InvalidInput. Nothing is thrown away before a person has looked."""
+    try:
+        return authority.load_authority(certificate, key)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"the CA of node agents is damaged: {error}",
+            hint=f"Delete {CERTIFICATE} and {KEY} beside this agent's identity: the next start makes new ones, "
+            "and node agents follow.",
+        ) from error

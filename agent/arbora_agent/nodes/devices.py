@@ -83,11 +83,16 @@ class NodeDevices:
         self._marks = marks
         self._clock = clock
         self._nodes: dict[str, Known] = {}
+        self._on_forgotten: list[Callable[[str], None]] = []
         self._wake = asyncio.Event()
 
     def nodes(self) -> Mapping[str, Node]:
         """Every node that said something, by name."""
         return {name: known.node for name, known in self._nodes.items() if known.node is not None}
+
+    def on_forgotten(self, callback: Callable[[str], None]) -> None:
+        """Hear the name of each node that is forgotten: whatever its agent has told is not known any more."""
+        self._on_forgotten.append(callback)
 
     def pods_changed(self) -> None:
         """Pods or nodes of the cluster changed; use is looked at soon."""
@@ -195,6 +200,8 @@ class NodeDevices:
         self._marks.forget(name)
         for kind in (GPU, VALUES):
             self._delete(f"{kind}/{name}")
+        for callback in self._on_forgotten:
+            callback(name)
         self._changed()
 
 

@@ -97,7 +97,9 @@ def history(
         drawn = sparkline(resampled(values, paper.marks, pick), low, high or max(known) or 1.0, paper.draw)
         return f"{drawn}  {span(min(known), max(known), mean(known))}"
 
-    read = sum(each is not None and any(map(each.HasField, _MEASURED)) for each in slots)
+    read = sum(
+        each is not None and any(_minute_value(each, name) is not None for name in _MEASURED) for each in slots
+    )
     facts = [
         ("Utilization", line("utilization", 0, 100, mean, _percents)),
         ("Memory", line("memory_used_mib", 0, memory_mib, mean, _memories)),

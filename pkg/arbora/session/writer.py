@@ -50,7 +50,10 @@ class Writer:
         self.wake()
 
     async def run(self) -> None:
-        """Until `finish` or cancelled. Raises DeadlineExceeded if the peer reads nothing, grpc's error if it left."""
+        """Until `finish`, or cancelled.
+
+        Raises DeadlineExceeded if the peer reads nothing, grpc's error if it is gone.
+        """
         clock = asyncio.get_running_loop().time
         while not self._finished:
             frame = self._exchange.next_frame(self._limit)
