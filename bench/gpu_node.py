@@ -100,6 +100,7 @@ def _played(folder: Path) -> Path:
     """The file of the played library."""
     file = folder / "node"
     node = PlayedNode(file)
+    node.set("node", wait__step=250)
     for index in range(GPUS):
         node.add(str(index), h100(f"GPU-{index:08x}-0000-4000-8000-000000000000", index))
     return file
