@@ -40,6 +40,7 @@ from arbora_agent.desired import Desired
 from arbora_agent.journal import Journal
 from arbora_agent.observe import CapacityReport
 from arbora_agent.settings import AgentSettings
+from arbora_agent.tunnels import tunnels
 from arbora_agent.workloads.reconciler import Reconciler, Severity
 
 if TYPE_CHECKING:
@@ -156,11 +157,12 @@ class Agent:
             chance=self._chance.random,
         )
         minter = TokenMinter(self.cluster, self._policy, lambda: self._path, self._answer)
-        desired = Desired(exchange, journal, reconciler, minter)
+        ways = tunnels(link, lambda: self.cluster.facts().api_address, self.settings.tunnels)
+        desired = Desired(exchange, journal, reconciler, minter, ways)
         routed.append(desired)
         self.nodes = nodes = self._node_agents(link, reconciler)
         said = nodes.devices.nodes if nodes is not None else dict
-        capacity = CapacityReport(self.cluster, link, self.settings.coalesce_seconds, said)
+        capacity = CapacityReport(self.cluster, link, self.settings.coalesce_seconds, said, self.settings.tunnels)
         self.cluster.subscribe(on_capacity=capacity.changed, on_object=lambda ref, uid: None)
         if nodes is not None:
             nodes.start(capacity.changed)
@@ -171,6 +173,7 @@ class Agent:
             link.run(),
             reconciler.run(),
             minter.run(),
+            ways.run(),
             capacity.run(),
             journal.run(exchange),
             desired.follow_settings(link),

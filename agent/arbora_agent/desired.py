@@ -2,6 +2,7 @@
 
 assignment/<uid>      -> the reconciler        (gone without being withdrawn: left alone)
 token-request/<id>    -> the token minter      (consumed)
+tunnel/<id>           -> a way to the API server  (consumed)
 settings              -> the link's trust bundle, and this member's path
 """
 
@@ -17,6 +18,7 @@ from arbora.mirror.exchange import Exchange
 from arbora.mirror.inbox import Applied
 from arbora.mirror.records import Lane
 from arbora.session.link import Link
+from arbora.tunnel.dialing import TunnelDialer
 from arbora.v1 import session_pb2, workload_pb2
 from arbora.workloads.wire import assignment_from_wire
 from arbora_agent.credentials import TokenMinter
@@ -29,11 +31,19 @@ log = structlog.get_logger(__name__)
 class Desired:
     """Routes the desired map."""
 
-    def __init__(self, exchange: Exchange, journal: Journal, reconciler: Reconciler, minter: TokenMinter) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        journal: Journal,
+        reconciler: Reconciler,
+        minter: TokenMinter,
+        tunnels: TunnelDialer,
+    ) -> None:
         self._exchange = exchange
         self._journal = journal
         self._reconciler = reconciler
         self._minter = minter
+        self._tunnels = tunnels
         self._settings_changed = asyncio.Event()
         self._unknown: set[str] = set()
         self._epoch = 0
@@ -93,6 +103,9 @@ class Desired:
         elif kind == "token-request":
             self._exchange.discard(key)
             self._minter.request(value)
+        elif kind == "tunnel":
+            self._exchange.discard(key)
+            self._tunnels.request(value)
         elif key == "settings":
             self._settings_changed.set()
         elif kind not in self._unknown and len(self._unknown) < 100:

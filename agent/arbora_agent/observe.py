@@ -29,8 +29,11 @@ class CapacityReport:
         link: Link,
         coalesce_seconds: float,
         devices: Callable[[], Mapping[str, Node]] = dict,
+        tunnels: bool = False,
     ) -> None:
-        """devices: what the nodes' own agents say of their GPUs, by node."""
+        """devices: what the nodes' own agents say of their GPUs, by node. tunnels: the API server may be reached
+        through the hub."""
+        self._tunnels = tunnels
         self._cluster = cluster
         self._devices = devices
         self._link = link
@@ -64,7 +67,7 @@ class CapacityReport:
     def report(self) -> None:
         """Set the records now."""
         facts = self._cluster.facts()
-        self._link.put("status", status_of(facts).SerializeToString(deterministic=True))
+        self._link.put("status", status_of(facts, self._tunnels).SerializeToString(deterministic=True))
         if not self._synced:
             # Half a cache is no answer: the hub goes on with what it last heard.
             return
@@ -80,7 +83,7 @@ class CapacityReport:
         self._keys = frozenset(keys)
 
 
-def status_of(facts: ClusterFacts) -> member_pb2.ClusterStatus:
+def status_of(facts: ClusterFacts, tunnels: bool = False) -> member_pb2.ClusterStatus:
     """For the record `status`."""
     return member_pb2.ClusterStatus(
         kubernetes_version=facts.version,
@@ -91,4 +94,6 @@ def status_of(facts: ClusterFacts) -> member_pb2.ClusterStatus:
         api_healthy=facts.api_healthy,
         message=facts.message[:500],
         simulated=facts.simulated,
+        api_ca_pem=facts.api_ca_pem,
+        reachable=tunnels and bool(facts.api_address),
     )

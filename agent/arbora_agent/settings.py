@@ -38,5 +38,7 @@ class AgentSettings:
     """What may be shown on nodes whose GPUs are not well: taint, condition. Empty: nothing."""
     metrics_address: str = ""
     """host:port at which Prometheus reads metrics; empty: nowhere."""
+    tunnels: bool = True
+    """Let the hub open ways to this cluster's API server, for whoever may."""
     coalesce_seconds: float = 0.05
     """How long changes of free GPUs are gathered before they go up."""

@@ -64,6 +64,8 @@ class HubSettings:
     """Changes of GPUs go up at most this often; 0: each at once."""
     metrics_address: str = ""
     """host:port at which Prometheus reads metrics, over plain HTTP; empty: nowhere."""
+    gateway_address: str = ""
+    """host:port of the HTTPS proxy into members; empty: there is none."""
     extra_names: tuple[str, ...] = field(default=())
     """Further DNS names and IPs for the server certificate; only clients that check names need them."""
 

@@ -75,18 +75,26 @@ def find_context(
     config: the file that was named, if any. name: the context that was named, else the file's current one.
     Raises NotFound, naming the places that were searched, and InvalidInput for a file that is wrong.
     """
+    _, found, context = locate_context(config, name, environ)
+    return found, context
+
+
+def locate_context(
+    config: Path | None = None, name: str = "", environ: Mapping[str, str] | None = None
+) -> tuple[Path, str, Context]:
+    """As `find_context`, with the file in which it stands, for programs that are to find the same one later."""
     environ = os.environ if environ is None else environ
     named = config or (Path(environ["ARBORA_CONFIG"]) if environ.get("ARBORA_CONFIG") else None)
     if named is not None:
         if not named.exists():
             raise NotFound(f"{named} does not exist", hint="Check --hub-config or ARBORA_CONFIG.")
-        return _pick(read_contexts(named), name, named)
+        return named, *_pick(read_contexts(named), name, named)
     places = (user_file(environ), hub_data_dir(environ) / ADMIN_FILE)
     for place in places:
         if place.exists():
             file = read_contexts(place)
             if file.contexts and (place is places[-1] or not name or name in file.contexts):
-                return _pick(file, name, place)
+                return place, *_pick(file, name, place)
     if name:
         raise NotFound(f"no context {name!r} in {places[0]} or {places[1]}", hint="See `arbora access use`.")
     raise NotFound(

@@ -37,6 +37,10 @@ class ClusterFacts:
     api_healthy: bool
     message: str = ""
     simulated: bool = False
+    api_address: str = ""
+    """host:port of the API server as the agent dials it; empty: there is none to dial."""
+    api_ca_pem: bytes = b""
+    """What verifies it; empty: the usual authorities do, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)

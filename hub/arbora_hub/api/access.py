@@ -23,6 +23,7 @@ class AccessList:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._by_id: dict[str, AccessRow] = {}
+        self._on_revoked: list[Callable[[AccessRow], None]] = []
 
     async def load(self) -> None:
         """Read them from the store."""
@@ -48,6 +49,29 @@ class AccessList:
                 "the call carries no access token that this hub could know",
                 hint="Use a context made by `arbora access create` at this hub.",
             ) from error
+        row = self._verified(token)
+        if row.member:
+            raise Unauthenticated(
+                f"the token {row.name} opens the way into a member and is for no calls to the hub",
+                hint="Use a context made by `arbora access create` at this hub.",
+            )
+        return row
+
+    def check_connect(self, text: str) -> AccessRow:
+        """The access behind a token that opens the way into a member. Raises Unauthenticated."""
+        try:
+            row = self._verified(bearer.parse(text))
+        except InvalidInput as error:
+            raise Unauthenticated("there is no token that this hub could know") from error
+        if not row.member:
+            raise Unauthenticated(f"the access {row.name} is for calls to the hub, and for no way into a member")
+        return row
+
+    def on_revoked(self, callback: Callable[[AccessRow], None]) -> None:
+        """Hear of each access that is revoked, at once."""
+        self._on_revoked.append(callback)
+
+    def _verified(self, token: bearer.AccessToken) -> AccessRow:
         row = self._by_id.get(token.id)
         bearer.verify(_record(row) if row is not None else None, token, datetime.now(UTC))
         assert row is not None
@@ -59,9 +83,10 @@ class AccessList:
         role: bearer.Role,
         lifetime: float | None,
         *,
+        member: str = "",
         hand_over: Callable[[bearer.AccessToken], Awaitable[None]] | None = None,
     ) -> tuple[bearer.AccessToken, AccessRow]:
-        """A new access. lifetime: seconds; None: until revoked.
+        """A new access. lifetime: seconds; None: until revoked. member: see AccessRow.
 
         hand_over: called with the token before the access is stored, so that there is never an access whose
         token nobody has got. Raises InvalidInput, Conflict, StorageFailed, and what `hand_over` raises.
@@ -80,6 +105,7 @@ class AccessList:
             role=int(record.role),
             created=record.created.timestamp(),
             expires=record.expires.timestamp() if record.expires is not None else None,
+            member=member,
         )
 
         async def write(tx: WriteTx) -> None:
@@ -98,7 +124,7 @@ class AccessList:
         row = next((one for one in self._by_id.values() if one.name == name), None)
         if row is None:
             raise NotFound(f"there is no access {name}", hint="See `arbora access list`.")
-        admins = [one for one in self._by_id.values() if one.role == bearer.Role.ADMIN]
+        admins = [one for one in self._by_id.values() if one.role == bearer.Role.ADMIN and not one.member]
         if admins == [row]:
             raise Conflict(
                 f"{name} is the last admin of this hub",
@@ -110,6 +136,8 @@ class AccessList:
 
         await self._store.write(write)
         self._by_id.pop(row.id, None)
+        for callback in self._on_revoked:
+            callback(row)
 
 
 class AccessService(access_pb2_grpc.AccessServiceServicer):

@@ -172,7 +172,9 @@ def audit(row: AuditRow) -> event_pb2.AuditEntry:
 
 def access(row: AccessRow) -> access_pb2.Access:
     """An access without its secret."""
-    view = access_pb2.Access(name=row.name, role=ROLE_TO_WIRE[Role(row.role)], created=timestamp(row.created))
+    view = access_pb2.Access(
+        name=row.name, role=ROLE_TO_WIRE[Role(row.role)], created=timestamp(row.created), member=row.member
+    )
     if row.expires is not None:
         view.expires.CopyFrom(timestamp(row.expires))
     return view

@@ -1,25 +1,34 @@
 """Opens the hub's HTTP side, as far as the settings ask for it. One of the hub's parts, for its composition root.
 
-    no address    nothing is loaded, and nothing runs
-    an address    metrics are counted on the loop every few seconds and served by threads
+    metrics_address    counted on the loop every few seconds, served by threads
+    gateway_address    an HTTPS proxy into the members
+    (no address)       nothing is loaded, and nothing runs
 
-Decides nothing, and knows no HTTP: `arbora.metrics` does.
+Decides nothing.
 """
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from arbora.session.addresses import join, split
+from arbora_hub.api.access import AccessList
+from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.gpus.members import MemberGpus
 from arbora_hub.inventory.inventory import Inventory
+from arbora_hub.journal import Journal
 from arbora_hub.sessions.registry import Sessions
+from arbora_hub.settings import HubSettings
 from arbora_hub.tree.uplink import Uplink
+from arbora_hub.tunnels.opening import Tunnels
 from arbora_hub.workloads.book import Book
 
 if TYPE_CHECKING:
     from arbora.metrics import MetricsServer
     from arbora_hub.gateway.metrics import HubMetrics
+    from arbora_hub.gateway.proxy import ConnectProxy
 
 
 class Gateway:
@@ -27,42 +36,77 @@ class Gateway:
 
     def __init__(
         self,
-        metrics_address: str,
+        settings: HubSettings,
         inventory: Inventory,
         sessions: Sessions,
         workloads: Book,
         gpus: MemberGpus,
         uplink: Uplink,
+        accesses: AccessList,
+        tunnels: Tunnels,
+        journal: Journal,
+        authority: HubAuthority,
     ) -> None:
-        """metrics_address: host:port; empty: no metrics."""
-        self._address = metrics_address
+        self._settings = settings
         self._counted = (inventory, sessions, workloads, gpus, uplink)
+        self._served = (accesses, tunnels, journal)
+        self._authority = authority
+        self._stack = AsyncExitStack()
         self._shown: HubMetrics | None = None
         self.metrics: MetricsServer | None = None
-        """None: not wanted, or not entered yet."""
+        """None: not wanted, or not entered yet; so for the next."""
+        self.proxy: ConnectProxy | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port of the proxy, as members of the public dial it; empty: there is none."""
+        if self.proxy is None:
+            return ""
+        host, _ = split(self._settings.gateway_address)
+        anywhere = host in ("", "0.0.0.0", "::")
+        return join(self._settings.advertise or ("127.0.0.1" if anywhere else host), self.proxy.port)
 
     async def __aenter__(self) -> Self:
-        """Open the port, before the hub's others: if it is taken, nothing has begun.
+        """Open the ports, before the hub's others: if one is taken, nothing has begun.
 
         Raises InvalidInput, Conflict.
         """
-        if self._address:
-            from arbora.metrics import MetricsServer
-            from arbora_hub.gateway.metrics import HubMetrics
+        async with AsyncExitStack() as stack:
+            if self._settings.metrics_address:
+                from arbora.metrics import MetricsServer
+                from arbora_hub.gateway.metrics import HubMetrics
 
-            self._shown = HubMetrics(*self._counted)
-            server = MetricsServer(self._address, self._shown)
-            self.metrics = await server.__aenter__()
+                self._shown = HubMetrics(*self._counted)
+                server = MetricsServer(self._settings.metrics_address, self._shown)
+                self.metrics = await stack.enter_async_context(server)
+            if self._settings.gateway_address:
+                self.proxy = await self._open_proxy(stack)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
-        if self.metrics is not None:
-            await self.metrics.__aexit__(kind, error, trace)
+        """Close them."""
+        await self._stack.__aexit__(kind, error, trace)
 
     async def run(self) -> None:
-        """Until cancelled; returns at once if nothing is wanted."""
+        """Until cancelled; returns at once if nothing has to be counted."""
         if self._shown is not None:
             await self._shown.run()
+
+    async def _open_proxy(self, stack: AsyncExitStack) -> ConnectProxy:
+        from arbora_hub.gateway.proxy import ConnectProxy
+        from arbora_hub.gateway.tls import present, server_context
+
+        context = server_context()
+
+        def renewed() -> None:
+            present(context, self._authority.open_tls(), self._settings.data_dir)
+
+        renewed()
+        self._authority.on_change(renewed)
+        proxy = ConnectProxy(*self._served, context)
+        await proxy.start(*split(self._settings.gateway_address))
+        stack.push_async_callback(proxy.stop)
+        return proxy

@@ -86,6 +86,9 @@ class AccessRow:
     created: float
     expires: float | None
     """None: never."""
+    member: str = ""
+    """Relative to this hub: the member to whose API server it opens the way, and it opens nothing else. Empty:
+    it is for calls to this hub, with its role."""
 
 
 @dataclass(frozen=True, slots=True)

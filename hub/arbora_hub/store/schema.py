@@ -24,7 +24,7 @@ from arbora_hub.store.port import StoreDamaged
 
 log = structlog.get_logger(__name__)
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest step in `migrations/versions`."""
 BUSY_SECONDS = 5.0
 """How long to wait for another process that holds the database."""

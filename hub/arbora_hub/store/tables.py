@@ -78,6 +78,7 @@ access = sa.Table(
     sa.Column("role", sa.Integer, nullable=False),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("expires", sa.Double, nullable=True),
+    sa.Column("member", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("id", name="access_id"),
 )
 

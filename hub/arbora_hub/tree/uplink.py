@@ -15,7 +15,9 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from arbora.errors import Unavailable
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.journal import Journal
 from arbora_hub.settings import HubSettings
@@ -84,6 +86,13 @@ class Uplink:
     def observe(self, kind: str, observer: Observer) -> None:
         """Route records `kind` and `kind/...` that the parent sends to `observer`."""
         self._records.observe(kind, observer)
+
+    def tunnel(self) -> Any:
+        """A new stream of TunnelService.Tunnel to the parent. Raises Unavailable while there is no session."""
+        held = self._holding.held
+        if held is None or held.link is None:
+            raise Unavailable("there is no session with the hub above")
+        return held.link.tunnel()
 
     # what others hear; callbacks come on the loop and must not block
 

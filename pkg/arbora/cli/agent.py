@@ -101,6 +101,10 @@ def run(
         ),
     ] = "",
     mark_nodes: MarkNodes = None,
+    tunnels: Annotated[
+        bool,
+        typer.Option("--tunnels/--no-tunnels", help="Let the hub open ways to this cluster's API server."),
+    ] = True,
     metrics_address: Annotated[
         str,
         typer.Option(
@@ -215,6 +219,7 @@ def run(
         identity_secret=identity_secret,
         node_address=node_address,
         mark_nodes=tuple(mark_nodes or ()),
+        tunnels=tunnels,
         metrics_address=metrics_address,
     )
     if metrics_address:

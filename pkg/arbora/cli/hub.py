@@ -135,6 +135,15 @@ def serve(
             rich_help_panel=TREE,
         ),
     ] = 0.25,
+    gateway_address: Annotated[
+        str,
+        typer.Option(
+            "--gateway-address",
+            metavar="HOST:PORT",
+            envvar="ARBORA_GATEWAY_ADDRESS",
+            help="Serve ways into members here, such as :7447.",
+        ),
+    ] = "",
     metrics_address: Annotated[
         str,
         typer.Option(
@@ -171,6 +180,7 @@ def serve(
         export=export.value,
         coalesce_seconds=coalesce,
         metrics_address=metrics_address,
+        gateway_address=gateway_address,
         extra_names=tuple(server_name or ()),
     )
     if metrics_address:

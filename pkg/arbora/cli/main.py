@@ -17,6 +17,7 @@ from arbora.cli import (
     gpus,
     hub,
     join_token,
+    kubeconfig,
     members,
     simulate,
     token,
@@ -58,6 +59,7 @@ apply.register(app, WORK)
 app.add_typer(workloads.app, name="workloads", rich_help_panel=WORK)
 simulate.register(app, WORK)
 app.add_typer(token.app, name="token", rich_help_panel=WORK)
+kubeconfig.register(app, ACCESS)
 events.register(app, RECORD)
 app.add_typer(hub.app, name="hub", rich_help_panel=RUN)
 app.add_typer(agent.app, name="agent", rich_help_panel=RUN)

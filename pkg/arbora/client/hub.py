@@ -17,6 +17,7 @@ import grpc
 
 from arbora.client.access import AccessTokens, JoinTokens
 from arbora.client.calls import Calls
+from arbora.client.connect import ConnectTokens
 from arbora.client.gpus import Gpus
 from arbora.client.members import Members
 from arbora.client.records import Audit, Events
@@ -51,6 +52,7 @@ class HubClient:
         self.events = Events(channel, calls)
         self.audit = Audit(channel, calls)
         self.access = AccessTokens(channel, calls)
+        self.connect_tokens = ConnectTokens(channel, calls)
         self.join_tokens = JoinTokens(channel, calls)
 
     @classmethod

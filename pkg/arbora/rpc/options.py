@@ -85,11 +85,14 @@ SESSION_SERVER: Options = (
     *_PLAIN,
     *_LEAN,
     *_SERVER,
-    *_FLOW,
+    # A tunnel's speed is this much for each round trip. It is what children may send before it is read, so that a
+    # client of the gateway that reads slowly holds so much of the hub's memory, and a session none.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1024 * 1024),
     *_sizes(MAX_FRAME_BYTES),
     *_keepalive(40),
-    # Session, renewal, tunnels to come.
-    ("grpc.max_concurrent_streams", 64),
+    # Session, renewal, tunnels.
+    ("grpc.max_concurrent_streams", 256),
 )
 """The hub's session port, and that of a cluster's agent for the agents of its nodes."""
 

@@ -46,6 +46,7 @@ POLICY: dict[str, Rule] = {
     # session port
     "/arbora.v1.SessionService/Connect": _reads(Who.CHILD),
     "/arbora.v1.RenewalService/Renew": _writes(Who.CHILD),
+    "/arbora.v1.TunnelService/Tunnel": _reads(Who.CHILD),
     # client port
     "/arbora.v1.MemberService/ListMembers": _reads(Role.VIEWER),
     "/arbora.v1.MemberService/GetMember": _reads(Role.VIEWER),
@@ -66,6 +67,7 @@ POLICY: dict[str, Rule] = {
     "/arbora.v1.WorkloadService/ExplainWorkload": _reads(Role.VIEWER),
     "/arbora.v1.WorkloadService/RebalanceWorkload": _writes(Role.OPERATOR),
     "/arbora.v1.CredentialService/CreateToken": _writes(Role.OPERATOR),
+    "/arbora.v1.ConnectService/CreateConnectToken": _writes(Role.OPERATOR),
     "/arbora.v1.EventService/ListEvents": _reads(Role.VIEWER),
     "/arbora.v1.EventService/WatchEvents": _reads(Role.VIEWER),
     "/arbora.v1.EventService/ListAudit": _reads(Role.ADMIN),

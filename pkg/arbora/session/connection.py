@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import structlog
@@ -27,6 +28,7 @@ from arbora.session.state import HINTS
 from arbora.session.writer import Writer
 from arbora.v1 import enrollment_pb2, session_pb2
 from arbora.v1 import session_pb2_grpc as rpc
+from arbora.v1.tunnel_pb2_grpc import TunnelServiceStub
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +68,7 @@ class Connection:
         dials where the channel has no certificate."""
         metadata = (("authorization", f"Bearer {bearer.reveal()}"),) if bearer else None
         self._call = rpc.SessionServiceStub(channel).Connect(metadata=metadata)
+        self._channel = channel
         self._exchange = exchange
         self._on_applied = on_applied
         self._writer = Writer(exchange, self._send, MAX_FRAME_BYTES)
@@ -107,6 +110,10 @@ class Connection:
         self.welcome = first.welcome
         self._heard = asyncio.get_running_loop().time()
         return self.welcome
+
+    def tunnel(self) -> Any:
+        """A new stream of TunnelService.Tunnel beside this one, over the same connection."""
+        return TunnelServiceStub(self._channel).Tunnel()
 
     def wake(self) -> None:
         """The exchange may have something to say."""

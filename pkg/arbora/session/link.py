@@ -13,11 +13,12 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import grpc
 import structlog
 
-from arbora.errors import ArboraError, Refused, StorageFailed
+from arbora.errors import ArboraError, Refused, StorageFailed, Unavailable
 from arbora.identity import keys
 from arbora.identity.names import Kind, Path
 from arbora.mirror import wire
@@ -103,6 +104,12 @@ class Link:
         """Delete a record of the observed map."""
         if self._exchange.delete(key):
             self.wake()
+
+    def tunnel(self) -> Any:
+        """A new stream of TunnelService.Tunnel to the hub. Raises Unavailable while there is no session."""
+        if self._connection is None:
+            raise Unavailable("there is no session with the hub")
+        return self._connection.tunnel()
 
     def wake(self) -> None:
         """The exchange may have something to say."""

@@ -93,6 +93,8 @@ class ClusterStatus(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
     SUBTREE_FIELD_NUMBER: _builtins.int
+    API_CA_PEM_FIELD_NUMBER: _builtins.int
+    REACHABLE_FIELD_NUMBER: _builtins.int
     kubernetes_version: _builtins.str
     """Version of the Kubernetes API server."""
     agent_version: _builtins.str
@@ -109,6 +111,10 @@ class ClusterStatus(_message.Message):
     """Where there is something to say about that."""
     simulated: _builtins.bool
     """Whether this is a simulated cluster."""
+    api_ca_pem: _builtins.bytes
+    """What verifies the API server, in PEM. Empty: the usual authorities do, or there is no API server."""
+    reachable: _builtins.bool
+    """There is a way to the API server from here, through the gateway."""
     @_builtins.property
     def subtree(self) -> Global___SubtreeStatus:
         """Of a hub: what is below it."""
@@ -125,10 +131,12 @@ class ClusterStatus(_message.Message):
         message: _builtins.str = ...,
         simulated: _builtins.bool = ...,
         subtree: Global___SubtreeStatus | None = ...,
+        api_ca_pem: _builtins.bytes = ...,
+        reachable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["subtree", b"subtree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "api_healthy", b"api_healthy", "cluster_uid", b"cluster_uid", "kubernetes_version", b"kubernetes_version", "message", b"message", "nodes", b"nodes", "nodes_ready", b"nodes_ready", "simulated", b"simulated", "subtree", b"subtree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "api_ca_pem", b"api_ca_pem", "api_healthy", b"api_healthy", "cluster_uid", b"cluster_uid", "kubernetes_version", b"kubernetes_version", "message", b"message", "nodes", b"nodes", "nodes_ready", b"nodes_ready", "reachable", b"reachable", "simulated", b"simulated", "subtree", b"subtree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,12 +14,16 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from arbora.errors import InvalidInput
 from arbora.secret import Secret
+from arbora.session.addresses import join
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 DEFAULT_NAMESPACE = "arbora-system"
+MAX_AUTHORITIES = 8
+"""A cluster has one or two of its own; more are those of an operating system."""
 TOKEN_REREAD = 60.0
 """Seconds after which the mounted token is read again; the kubelet renews it long before it expires."""
 
@@ -40,6 +44,18 @@ class Access:
     server_name: str | None = None
     """The name in the API server's certificate, where it is not the host."""
     proxy: str | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port of the API server; empty where it is only reached through a proxy."""
+        where = urlsplit(self.server)
+        return "" if self.proxy else join(where.hostname or "", where.port or 443)
+
+    def ca_pem(self) -> bytes:
+        """What verifies the API server; empty where the usual authorities do."""
+        trusted = self.tls.get_ca_certs(binary_form=True)
+        own = trusted if len(trusted) <= MAX_AUTHORITIES else []
+        return "".join(map(ssl.DER_cert_to_PEM_cert, own)).encode()
 
 
 AccessSource = Callable[[], Awaitable[Access]]

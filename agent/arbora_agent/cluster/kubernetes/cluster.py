@@ -23,7 +23,7 @@ from arbora.capacity.gpus import NodeGpus
 from arbora.errors import InvalidInput
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef
 from arbora.secret import Secret
-from arbora_agent.cluster.kubernetes.access import AccessSource
+from arbora_agent.cluster.kubernetes.access import Access, AccessSource
 from arbora_agent.cluster.kubernetes.api import DEADLINE, ApiServer
 from arbora_agent.cluster.kubernetes.discovery import Discovery
 from arbora_agent.cluster.kubernetes.failures import failure
@@ -84,7 +84,7 @@ class KubernetesCluster:
         if self._connected is None:
             access = await self._source()
             api = ApiServer(access, deadline=self._deadline, on_health=self._capacity_changed)
-            self._connected = _Connected(api, access.namespace, self._objects)
+            self._connected = _Connected(api, access, self._objects)
             self._reflect("nodes", _always("/api/v1/nodes"), NodeSink(self._ledger, self._capacity_changed))
             pods = PodSink(self._ledger, self._capacity_changed)
             self._reflect("pods", _always("/api/v1/pods"), pods, POD_SELECTOR)
@@ -130,6 +130,8 @@ class KubernetesCluster:
             nodes_ready=self._ledger.nodes_ready,
             api_healthy=here is not None and here.api.healthy,
             message=here.api.trouble if here is not None else "not connected yet",
+            api_address=here.address if here is not None else "",
+            api_ca_pem=here.ca_pem if here is not None else b"",
         )
 
     def gpus(self) -> Sequence[NodeGpus]:
@@ -275,11 +277,12 @@ class KubernetesCluster:
 class _Connected:
     """What exists only once the access to the API server is known."""
 
-    def __init__(self, api: ApiServer, namespace: str, objects: OwnedObjects) -> None:
+    def __init__(self, api: ApiServer, access: Access, objects: OwnedObjects) -> None:
         self.api = api
-        self.namespace = namespace
+        self.namespace = access.namespace
+        self.address, self.ca_pem = access.address, access.ca_pem()
         self.discovery = Discovery(api)
-        self.kinds = AppliedKinds(api, namespace)
+        self.kinds = AppliedKinds(api, access.namespace)
         self.writer = Writer(api, self.discovery, objects)
 
 

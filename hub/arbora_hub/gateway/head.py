@@ -1,0 +1,111 @@
+"""What a client of the gateway says before the bytes begin, and what it is told. Pure: bytes in, bytes out.
+
+    CONNECT kubernetes.default.svc:443 HTTP/1.1
+    Proxy-Authorization: Basic base64(edge-7.paris:arbk.....)
+
+Go's clients show the reason of a status line to their users, so that is where it is said what is wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+
+import h11
+
+from arbora.errors import (
+    ArboraError,
+    DeadlineExceeded,
+    Exhausted,
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
+from arbora.secret import Secret
+
+MAX_HEAD = 16 * 1024
+MAX_REASON = 400
+_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+TARGETS = frozenset(f"{name}:443" for name in _NAMES)
+"""All that a client may ask for: names that stand in the certificate of every member's API server."""
+_STATUS: tuple[tuple[type[ArboraError], int], ...] = (
+    (Unauthenticated, 407),
+    (PermissionDenied, 403),
+    (NotFound, 404),
+    (InvalidInput, 400),
+    (Exhausted, 503),
+    (DeadlineExceeded, 504),
+    (ArboraError, 502),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client asks for."""
+
+    user: str
+    """The member, as a dotted name."""
+    token: Secret = field(repr=False)
+
+
+class Head:
+    """The beginning of one connection."""
+
+    def __init__(self) -> None:
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+
+    def take(self, data: bytes) -> Wanted | None:
+        """Bytes of the client; None: more are needed. Empty: it said no more.
+
+        Raises InvalidInput (no such request), PermissionDenied (another target), Unauthenticated (no password).
+        """
+        try:
+            self._http.receive_data(data)
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise InvalidInput(f"that is no HTTP: {error}") from error
+        if event is h11.NEED_DATA:
+            return None
+        if not isinstance(event, h11.Request):
+            raise InvalidInput("nothing was asked for")
+        if event.method != b"CONNECT":
+            raise InvalidInput("this is a proxy for CONNECT: see arbora kubeconfig --help")
+        target = event.target.decode("ascii", "replace")
+        if target not in TARGETS:
+            raise PermissionDenied(f"the way leads to kubernetes.default.svc:443, not to {target[:100]}")
+        return _credentials(event)
+
+    def accept(self) -> tuple[bytes, bytes]:
+        """What to say, and what the client has already sent of what comes next."""
+        self._http.next_event()
+        said = self._http.send(h11.Response(status_code=200, reason=b"Connection established", headers=[]))
+        return said or b"", bytes(self._http.trailing_data[0])
+
+    def refuse(self, error: ArboraError) -> bytes:
+        """What to say instead."""
+        status = next(number for kind, number in _STATUS if isinstance(error, kind))
+        words = f"{error}. {error.hint}" if error.hint else str(error)
+        # What can't stand in a status line would be another header, or another answer.
+        reason = "".join(each if 32 <= ord(each) < 127 else "?" for each in words)[:MAX_REASON]
+        body = f"{words}\n".encode()
+        headers = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(body)))]
+        headers += [("connection", "close")]
+        if status == 407:
+            headers.append(("proxy-authenticate", 'Basic realm="arbora"'))
+        response = h11.Response(status_code=status, reason=reason.encode(), headers=headers)
+        parts = (self._http.send(each) for each in (response, h11.Data(data=body), h11.EndOfMessage()))
+        return b"".join(each or b"" for each in parts)
+
+
+def _credentials(request: h11.Request) -> Wanted:
+    given = dict(request.headers).get(b"proxy-authorization", b"")
+    scheme, _, encoded = given.partition(b" ")
+    try:
+        user, separator, token = base64.b64decode(encoded.strip(), validate=True).decode("ascii").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        separator = ""
+    if scheme.lower() != b"basic" or not separator:
+        raise Unauthenticated("no password for a member", hint="arbora kubeconfig writes one")
+    return Wanted(user, Secret(token))

@@ -1,0 +1,6 @@
+"""How the gateway's clients name a member. Pure."""
+
+
+def dotted(path: str) -> str:
+    """A member's path, relative to the hub, as a user's name: `paris/edge-7` is `edge-7.paris`."""
+    return ".".join(reversed(path.strip("/").split("/")))

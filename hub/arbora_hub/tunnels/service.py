@@ -1,0 +1,45 @@
+"""TunnelService.Tunnel: a child dials back with a tunnel that this hub asked it for."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+
+from arbora.errors import DeadlineExceeded, InvalidInput
+from arbora.rpc.guard import Context, caller
+from arbora.tunnel.ends import StreamEnd
+from arbora.v1 import tunnel_pb2_grpc
+from arbora_hub.tunnels.opening import Tunnels
+
+FIRST_SECONDS = 5.0
+
+
+class TunnelService(tunnel_pb2_grpc.TunnelServiceServicer):
+    """Served on the session port."""
+
+    def __init__(self, tunnels: Tunnels) -> None:
+        self._tunnels = tunnels
+
+    async def Tunnel(self, request_iterator: object, context: Context) -> None:  # type: ignore[override]
+        """See tunnel.proto."""
+        peer = caller.get().peer
+        assert peer is not None
+        try:
+            async with asyncio.timeout(FIRST_SECONDS):
+                first = await context.read()
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"nothing was said of a tunnel within {FIRST_SECONDS:g} s") from error
+        if first is grpc.aio.EOF or first.WhichOneof("kind") != "opened":
+            raise InvalidInput("the first message must say which tunnel this is", field="opened")
+        asked = self._tunnels.arrived(peer.spiffe_id.name, first.opened)
+        if asked.came.done():
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        asked.came.set_result(StreamEnd(context.read, context.write, asked.over.set))
+        try:
+            await asked.over.wait()
+        finally:
+            # The child went first: whoever reads or writes hears it from the stream itself.
+            asked.over.set()

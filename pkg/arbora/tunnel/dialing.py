@@ -1,0 +1,118 @@
+"""The dialing side of tunnels: a record asks for one, and a stream of the same link answers it.
+
+    request(record) -> way(request): the far side -> a stream to the hub, `opened` first -> bytes, both ways
+                       (an error)                 -> a stream to the hub, that says why not
+
+The same for an agent, whose far side is its API server, and for a hub, whose far side is a tunnel to a child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from arbora.errors import ArboraError, Exhausted, Unavailable
+from arbora.rpc.status import detail_to_wire
+from arbora.tunnel.ends import StreamEnd, TunnelEnd
+from arbora.tunnel.splice import Passed, splice
+from arbora.v1 import tunnel_pb2 as pb
+
+log = structlog.get_logger(__name__)
+
+OPEN_LIMIT = 200
+"""Tunnels at once."""
+SAY_SECONDS = 5.0
+"""How long a refusal, or the end of a stream, may take."""
+MAX_MESSAGE = 1000
+
+Way = Callable[[pb.TunnelRequest], AbstractAsyncContextManager[TunnelEnd]]
+"""Opens the far side. Raises ArboraError."""
+
+
+class TunnelDialer:
+    """Opens the tunnels that the hub at the other end of a link asks for."""
+
+    def __init__(self, stream: Callable[[], Any], way: Way, own_path: Callable[[], str]) -> None:
+        """stream: a new stream of TunnelService.Tunnel; raises Unavailable. own_path: for errors."""
+        self._stream = stream
+        self._way = way
+        self._own_path = own_path
+        self._tasks: asyncio.TaskGroup | None = None
+        self._open = 0
+
+    def __len__(self) -> int:
+        return self._open
+
+    def request(self, data: bytes) -> None:
+        """A record `tunnel/<id>` came in. Must be called on the loop."""
+        try:
+            request = pb.TunnelRequest.FromString(data)
+        except DecodeError:
+            log.warning("unreadable tunnel request")
+            return
+        if self._tasks is None:
+            return
+        self._open += 1
+        self._tasks.create_task(self._serve(request), name=f"tunnel {request.id}")
+
+    async def run(self) -> None:
+        """Until cancelled; open tunnels are cut then."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self._tasks = None
+
+    async def _serve(self, request: pb.TunnelRequest) -> None:
+        passed, opened, why = Passed(), False, "both ways ended"
+        try:
+            if self._open > OPEN_LIMIT:
+                raise Exhausted(f"{OPEN_LIMIT} tunnels are open", retry_after=5.0)
+            async with self._way(request) as far:
+                call = self._stream()
+                near = StreamEnd(call.read, call.write, call.cancel)
+                opened = True
+                try:
+                    await call.write(pb.TunnelChunk(opened=pb.TunnelOpened(id=request.id)))
+                except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+                    raise Unavailable("the hub went away") from error
+                log.info("tunnel_opened", id=request.id, to=request.path, requester=request.requester)
+                await splice(near, far, passed)
+                await _finished(call)
+        except ArboraError as error:
+            why = str(error)
+            if not opened:
+                await self._refuse(request, error)
+        finally:
+            self._open -= 1
+        log.info("tunnel_closed", id=request.id, why=why, down=passed.forth, up=passed.back)
+
+    async def _refuse(self, request: pb.TunnelRequest, error: ArboraError) -> None:
+        log.warning("tunnel_refused", id=request.id, requester=request.requester, why=str(error))
+        detail = detail_to_wire(error)
+        detail.hop = detail.hop or self._own_path()
+        refusal = pb.TunnelRefusal(detail=detail, message=str(error)[:MAX_MESSAGE])
+        try:
+            call = self._stream()
+            async with asyncio.timeout(SAY_SECONDS):
+                await call.write(pb.TunnelChunk(opened=pb.TunnelOpened(id=request.id, refusal=refusal)))
+            await _finished(call)
+        except (ArboraError, TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError) as failure:
+            log.info("refusal_not_heard", id=request.id, why=str(failure))
+
+
+async def _finished(call: Any) -> None:
+    """Say that this is all, and let the hub end the stream."""
+    try:
+        async with asyncio.timeout(SAY_SECONDS):
+            await call.done_writing()
+            await call.code()
+    except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        call.cancel()
