@@ -6,8 +6,8 @@ Role lets it read or change.
 
 from __future__ import annotations
 
+from arbora.kubernetes.access import AccessSource
 from arbora.session.credential import Credential
-from arbora_agent.cluster.kubernetes.access import AccessSource
 from arbora_agent.cluster.kubernetes.kept import Kept
 from arbora_agent.manifest.names import IDENTITY_SECRET, NODE_CA_KEY, NODE_CONFIG
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import aiohttp
 
+from arbora.kubernetes.access import AccessSource
 from arbora.manifests.objects import ObjectRef
 from arbora.secret import Secret
 from arbora_agent.cluster.kubernetes import KubernetesCluster
-from arbora_agent.cluster.kubernetes.access import AccessSource
 from arbora_agent.cluster.port import CONDITION_TYPE, TAINT_KEY, Cluster
 from tests.envtest.controlplane import ControlPlane
 

@@ -12,10 +12,10 @@ import pytest
 from arbora.client import HubClient
 from arbora.context import find_context
 from arbora.errors import PermissionDenied
+from arbora.kubernetes.access import AccessSource
 from arbora.manifests.objects import Gvk, ObjectRef
 from arbora.v1 import member_pb2, workload_pb2
 from arbora.workloads.model import State
-from arbora_agent.cluster.kubernetes.access import AccessSource
 from arbora_hub.app import Hub, open_hub
 from arbora_hub.settings import HubSettings
 from tests.envtest.controlplane import ControlPlane

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from arbora.kubernetes.access import AccessSource
 from arbora_agent.app import Agent
-from arbora_agent.cluster.kubernetes.access import AccessSource
 from arbora_agent.cluster.port import CONDITION_TYPE, TAINT_KEY
 from arbora_agent.gpu.reading import Answer, Xid
 from arbora_agent.gpu.recorded.form import Entry

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from arbora.capacity.gpus import NodeGpus
-from arbora.errors import ArboraError
+from arbora.kubernetes.failures import ClusterUnavailable as ClusterUnavailable
+from arbora.kubernetes.failures import ObjectRejected as ObjectRejected
 from arbora.manifests.objects import Manifest, ObjectRef
 from arbora.secret import Secret
 
@@ -103,20 +104,6 @@ class NodeMark:
 
 TAINT_KEY = "arbora.dev/gpu-unhealthy"
 CONDITION_TYPE = "ArboraGpuUnhealthy"
-
-
-class ObjectRejected(ArboraError):
-    """The API server refuses an object. The message is the API server's own; a repetition doesn't help
-    until the manifest, the member's policy or its CRDs change."""
-
-    reason = "OBJECT_REJECTED"
-
-
-class ClusterUnavailable(ArboraError):
-    """The API server can't be reached or answers with a server error; a repetition helps."""
-
-    reason = "CLUSTER_UNAVAILABLE"
-    retryable = True
 
 
 class Cluster(Protocol):

@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from arbora.kubernetes.access import Access
 from arbora.secret import Secret
-from arbora_agent.cluster.kubernetes.access import Access
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

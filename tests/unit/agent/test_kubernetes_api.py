@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 
 from arbora.errors import InvalidInput
+from arbora.kubernetes.access import from_kubeconfig, in_cluster
+from arbora.kubernetes.api import Answer, ApiServer
+from arbora.kubernetes.discovery import Discovery, Resource
+from arbora.kubernetes.failures import failure
 from arbora.manifests.objects import Gvk
-from arbora_agent.cluster.kubernetes.access import from_kubeconfig, in_cluster
-from arbora_agent.cluster.kubernetes.api import Answer, ApiServer
-from arbora_agent.cluster.kubernetes.discovery import Discovery, Resource
-from arbora_agent.cluster.kubernetes.failures import failure
 from arbora_agent.cluster.kubernetes.tokens import lifetime
 from arbora_agent.cluster.port import ClusterUnavailable, ObjectRejected
 from tests.unit.agent.kubernetes_api import ScriptedApi, never, reply

@@ -7,8 +7,8 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from arbora_agent.cluster.kubernetes.api import ApiServer
-from arbora_agent.cluster.kubernetes.reflector import Raw, Reflector
+from arbora.kubernetes.api import ApiServer
+from arbora.kubernetes.reflector import Raw, Reflector
 from tests.unit.agent.kubernetes_api import ScriptedApi, events, item, listing, reply
 
 

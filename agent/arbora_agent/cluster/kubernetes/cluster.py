@@ -21,17 +21,17 @@ import structlog
 
 from arbora.capacity.gpus import NodeGpus
 from arbora.errors import InvalidInput
+from arbora.kubernetes.access import Access, AccessSource
+from arbora.kubernetes.api import DEADLINE, ApiServer
+from arbora.kubernetes.discovery import Discovery
+from arbora.kubernetes.failures import failure
+from arbora.kubernetes.reflector import Reflector, Sink
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef
 from arbora.secret import Secret
-from arbora_agent.cluster.kubernetes.access import Access, AccessSource
-from arbora_agent.cluster.kubernetes.api import DEADLINE, ApiServer
-from arbora_agent.cluster.kubernetes.discovery import Discovery
-from arbora_agent.cluster.kubernetes.failures import failure
 from arbora_agent.cluster.kubernetes.kinds import AppliedKinds
 from arbora_agent.cluster.kubernetes.ledger import Ledger
 from arbora_agent.cluster.kubernetes.node_marks import show_mark
 from arbora_agent.cluster.kubernetes.owned import GroupKind, OwnedObjects
-from arbora_agent.cluster.kubernetes.reflector import Reflector, Sink
 from arbora_agent.cluster.kubernetes.sinks import POD_SELECTOR, NodeSink, OwnedSink, PodSink
 from arbora_agent.cluster.kubernetes.tokens import mint, review
 from arbora_agent.cluster.kubernetes.writer import Writer

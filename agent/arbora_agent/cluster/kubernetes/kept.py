@@ -10,9 +10,9 @@ import base64
 import binascii
 
 from arbora.errors import InvalidInput, StorageFailed
-from arbora_agent.cluster.kubernetes.access import AccessSource
-from arbora_agent.cluster.kubernetes.api import MERGE, ApiServer
-from arbora_agent.cluster.kubernetes.failures import words_of
+from arbora.kubernetes.access import AccessSource
+from arbora.kubernetes.api import MERGE, ApiServer
+from arbora.kubernetes.failures import words_of
 from arbora_agent.cluster.port import ClusterUnavailable
 
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 import structlog
 
+from arbora.kubernetes.api import MERGE, Answer, ApiServer
+from arbora.kubernetes.failures import failure
 from arbora.manifests.objects import Gvk
-from arbora_agent.cluster.kubernetes.api import MERGE, Answer, ApiServer
-from arbora_agent.cluster.kubernetes.failures import failure
 from arbora_agent.cluster.port import FIELD_MANAGER, ObjectRejected
 
 log = structlog.get_logger(__name__)

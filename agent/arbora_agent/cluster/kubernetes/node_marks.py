@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from arbora_agent.cluster.kubernetes.api import APPLY, MERGE, ApiServer
-from arbora_agent.cluster.kubernetes.discovery import segment
-from arbora_agent.cluster.kubernetes.failures import failure
+from arbora.kubernetes.api import APPLY, MERGE, ApiServer
+from arbora.kubernetes.discovery import segment
+from arbora.kubernetes.failures import failure
 from arbora_agent.cluster.port import CONDITION_TYPE, TAINT_KEY, ClusterUnavailable, NodeMark
 
 ATTEMPTS = 5

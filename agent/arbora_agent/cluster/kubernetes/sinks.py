@@ -12,10 +12,10 @@ import structlog
 from arbora.capacity.node import NodeShape, read_node
 from arbora.capacity.pod import PodUse, read_pod
 from arbora.errors import InvalidInput
+from arbora.kubernetes.reflector import Raw
 from arbora.manifests.objects import Gvk, ObjectRef
 from arbora_agent.cluster.kubernetes.ledger import Ledger, PodOrigin, read_origin
 from arbora_agent.cluster.kubernetes.owned import OwnedObjects, read_owned
-from arbora_agent.cluster.kubernetes.reflector import Raw
 from arbora_agent.cluster.port import LABEL_WORKLOAD, OwnedObject
 
 log = structlog.get_logger(__name__)

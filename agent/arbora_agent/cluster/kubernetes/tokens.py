@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from arbora.kubernetes.api import Answer, ApiServer
+from arbora.kubernetes.discovery import segment
+from arbora.kubernetes.failures import failure
 from arbora.secret import Secret
-from arbora_agent.cluster.kubernetes.api import Answer, ApiServer
-from arbora_agent.cluster.kubernetes.discovery import segment
-from arbora_agent.cluster.kubernetes.failures import failure
 from arbora_agent.cluster.port import ClusterUnavailable, MintedToken, ObjectRejected, ReviewedToken
 
 

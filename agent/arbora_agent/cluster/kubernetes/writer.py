@@ -14,10 +14,10 @@ from typing import Any
 import structlog
 
 from arbora.errors import InvalidInput
+from arbora.kubernetes.api import APPLY, METADATA_ONLY, Answer, ApiServer
+from arbora.kubernetes.discovery import Discovery, Resource
+from arbora.kubernetes.failures import failure, is_unknown_path
 from arbora.manifests.objects import Manifest, ObjectRef, ref_of
-from arbora_agent.cluster.kubernetes.api import APPLY, METADATA_ONLY, Answer, ApiServer
-from arbora_agent.cluster.kubernetes.discovery import Discovery, Resource
-from arbora_agent.cluster.kubernetes.failures import failure, is_unknown_path
 from arbora_agent.cluster.kubernetes.owned import OwnedObjects, read_owned
 from arbora_agent.cluster.port import (
     ANNOTATION_GENERATION,

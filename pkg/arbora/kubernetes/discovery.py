@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from arbora.kubernetes.api import ApiServer
+from arbora.kubernetes.failures import ObjectRejected, failure
 from arbora.manifests.objects import Gvk
-from arbora_agent.cluster.kubernetes.api import ApiServer
-from arbora_agent.cluster.kubernetes.failures import failure
-from arbora_agent.cluster.port import ObjectRejected
 
 CRD_GRACE = 5.0
 """Seconds that a kind whose CRD was just applied may take to appear."""

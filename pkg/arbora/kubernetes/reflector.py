@@ -17,9 +17,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from arbora_agent.cluster.kubernetes.api import ApiServer
-from arbora_agent.cluster.kubernetes.failures import failure
-from arbora_agent.cluster.port import ClusterUnavailable, ObjectRejected
+from arbora.kubernetes.api import ApiServer
+from arbora.kubernetes.failures import ClusterUnavailable, ObjectRejected, failure
 
 log = structlog.get_logger(__name__)
 

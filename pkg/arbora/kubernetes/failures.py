@@ -10,12 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from arbora_agent.cluster.port import ClusterUnavailable, ObjectRejected
+from arbora.errors import ArboraError
 
 RETRYABLE = frozenset({401, 408, 409, 410, 429})
 """Client errors that another try may cure: credentials renewed, conflicts gone, load gone."""
 MAX_WORDS = 2000
 """Characters of the API server's message that are kept."""
+
+
+class ObjectRejected(ArboraError):
+    """The API server refuses an object. The message is the API server's own; a repetition doesn't help
+    until the manifest, the member's policy or its CRDs change."""
+
+    reason = "OBJECT_REJECTED"
+
+
+class ClusterUnavailable(ArboraError):
+    """The API server can't be reached or answers with a server error; a repetition helps."""
+
+    reason = "CLUSTER_UNAVAILABLE"
+    retryable = True
 
 
 def words_of(status: int, body: Mapping[str, Any]) -> str:

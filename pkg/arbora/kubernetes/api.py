@@ -16,10 +16,9 @@ import aiohttp
 from yarl import URL
 
 from arbora.errors import InvalidInput
-from arbora_agent.cluster.kubernetes.access import Access
-from arbora_agent.cluster.kubernetes.failures import words_of
-from arbora_agent.cluster.kubernetes.sockets import Sockets
-from arbora_agent.cluster.port import ClusterUnavailable
+from arbora.kubernetes.access import Access
+from arbora.kubernetes.failures import ClusterUnavailable, words_of
+from arbora.kubernetes.sockets import Sockets
 
 DEADLINE = 10.0
 """Seconds for one request, unless the caller gives another figure."""
