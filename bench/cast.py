@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from arbora.clock import LoopClock
 from arbora.context import Context, find_context
 from arbora.errors import Unavailable
 from arbora.identity import join_token
@@ -21,7 +22,6 @@ from arbora.session import enroll
 from arbora.session.addresses import split
 from arbora.version import __version__
 from arbora_agent.app import Agent, AgentHooks, open_cluster
-from arbora_agent.clock import LoopClock
 from arbora_agent.gpu.port import GpuReader
 from arbora_agent.node_agent.app import NodeAgent
 from arbora_agent.node_agent.settings import NodeSettings

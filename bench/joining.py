@@ -13,10 +13,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from arbora.client import HubClient
+from arbora.clock import LoopClock
 from arbora.secret import Secret
 from arbora.v1 import member_pb2
 from arbora_agent.app import Agent, AgentHooks, open_cluster
-from arbora_agent.clock import LoopClock
 from arbora_agent.settings import AgentSettings
 from bench.processes import HubProcess, agent, hub, scratch
 from bench.report import Report

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from arbora.client import HubClient
+from arbora.clock import LoopClock
 from arbora.errors import DeadlineExceeded
 from arbora.manifests.objects import ObjectRef
 from arbora.secret import Secret
 from arbora.session.credential import CredentialFile
 from arbora_agent.app import Agent, AgentHooks
-from arbora_agent.clock import LoopClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_agent.settings import AgentSettings
 from bench.processes import HubProcess

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import arbora.cli.main  # noqa: F401  (what the real process has loaded, too)
 from arbora.cli.daemon import run_daemon
+from arbora.clock import LoopClock
 from arbora.secret import Secret
 from arbora_agent.app import Agent, AgentHooks
-from arbora_agent.clock import LoopClock
 from arbora_agent.cluster.kubernetes import KubernetesCluster, in_cluster
 from arbora_agent.identity_secret import IdentitySecret
 from arbora_agent.settings import AgentSettings

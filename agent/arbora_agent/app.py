@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from arbora.clock import Clock, LoopClock
 from arbora.errors import ArboraError, InvalidInput
 from arbora.identity import join_token
 from arbora.identity.names import Kind, Path
@@ -33,7 +34,6 @@ from arbora.version import __version__
 from arbora.workloads.model import AssignmentStatus
 from arbora.workloads.wire import status_to_wire
 from arbora_agent.allow import TokenPolicy
-from arbora_agent.clock import Clock, LoopClock
 from arbora_agent.cluster.port import Cluster, ClusterFacts
 from arbora_agent.credentials import TokenMinter
 from arbora_agent.desired import Desired

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from arbora.clock import LoopClock
 from arbora.kubernetes.access import AccessSource
 from arbora.secret import Secret
 from arbora_agent.app import Agent, AgentHooks
-from arbora_agent.clock import LoopClock
 from arbora_agent.cluster.kubernetes import KubernetesCluster, in_cluster
 from arbora_agent.identity_secret import IdentitySecret
 from arbora_agent.manifest.agent import render

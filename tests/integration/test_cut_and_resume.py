@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from arbora.clock import ManualClock
 from arbora.mirror import wire
 from arbora.mirror.records import Cursor, Lane
 from arbora.session import writer
 from arbora.v1 import session_pb2, workload_pb2
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.simulated import Simulation
 from arbora_hub.inventory.liveness import Liveness
 from tests.support.child import PlayedSession, enrolled, played

@@ -18,11 +18,11 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from arbora.clock import LoopClock
 from arbora.errors import Conflict, InvalidInput
 from arbora.metrics import AT_ONCE, SILENT_SECONDS, MetricsServer
 from arbora.session.credential import CredentialFile
 from arbora_agent.app import Agent, AgentHooks
-from arbora_agent.clock import LoopClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_agent.gpu.recorded import RecordedReader
 from arbora_agent.node_agent.app import NodeAgent

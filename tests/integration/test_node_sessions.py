@@ -18,6 +18,7 @@ import grpc
 import pytest
 from cryptography import x509
 
+from arbora.clock import LoopClock
 from arbora.errors import InvalidInput
 from arbora.files import write_atomic
 from arbora.gpus.health import Health
@@ -29,7 +30,6 @@ from arbora.mirror.records import Lane
 from arbora.rpc.channel import node_channel
 from arbora.v1 import enrollment_pb2, session_pb2
 from arbora.v1 import session_pb2_grpc as rpc
-from arbora_agent.clock import LoopClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_agent.manifest.names import NODE_AGENT, NODE_AUDIENCE
 from arbora_agent.nodes.authority import CERTIFICATE, KEY, LEAF_LIFETIME, AuthorityFiles, NodeAuthority

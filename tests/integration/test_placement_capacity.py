@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from arbora.clock import ManualClock
 from arbora.v1 import workload_pb2
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.simulated import Simulation
 from arbora_hub.inventory.liveness import Liveness
 from tests.support.hub import config_map, job, ports_of, running_agent, running_hub

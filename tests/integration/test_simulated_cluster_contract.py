@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from arbora.clock import ManualClock
 from arbora.manifests.objects import Gvk, ObjectRef
 from arbora.secret import Secret
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.port import CONDITION_TYPE, Cluster
 from arbora_agent.cluster.simulated import SimulatedCluster, SimulatedNode, Simulation
 from tests.contract.cluster import ClusterContract

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from arbora.clock import ManualClock
 from arbora.errors import Conflict, InvalidInput, NotFound
 from arbora.manifests.objects import Gvk, ObjectRef
 from arbora.manifests.selectors import Selector
 from arbora.v1 import member_pb2, workload_pb2
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.port import OwnedObject
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_hub.inventory.liveness import Liveness

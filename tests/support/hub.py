@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from arbora.client import HubClient
+from arbora.clock import Clock, LoopClock
 from arbora.context import ADMIN_FILE, Context, find_context
 from arbora.identity import join_token
 from arbora.identity.names import Kind
@@ -24,7 +25,6 @@ from arbora.session.state import LinkState, Phase
 from arbora.v1 import event_pb2, member_pb2, workload_pb2
 from arbora.version import __version__
 from arbora_agent.app import Agent, AgentHooks
-from arbora_agent.clock import Clock, LoopClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_agent.settings import AgentSettings
 from arbora_hub.app import Hub, open_hub

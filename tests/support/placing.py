@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from arbora.clock import ManualClock
 from arbora.manifests.objects import Gvk, ObjectRef
 from arbora.manifests.selectors import Selector
 from arbora.v1 import workload_pb2
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.simulated import Simulation
 from tests.support.eventually import eventually
 from tests.support.hub import RunningAgent, RunningHub, job, running_agent, running_hub

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from arbora.clock import LoopClock
 from arbora.gpus.wire import node_to_wire, values_to_wire
-from arbora_agent.clock import LoopClock
 from arbora_agent.gpu.port import GpuReader
 from arbora_agent.node_agent.collector import Collector, ReadLog, Told
 from arbora_agent.node_agent.kubelet import Kubelet

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from arbora.clock import Clock, wait_for
 from arbora.errors import ArboraError
 from arbora.gpus.model import Node, Values
-from arbora_agent.clock import Clock, wait_for
 from arbora_agent.gpu.port import DeviceNotListed, GpuReader, GpusUnavailable
 from arbora_agent.gpu.reading import Answer, GpuFacts, GpuReading, Xid
 from arbora_agent.node_agent.watch import NodeWatch, Transition

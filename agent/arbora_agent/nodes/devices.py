@@ -19,11 +19,11 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from arbora.capacity.gpus import NodeGpus
+from arbora.clock import Clock, wait_for
 from arbora.errors import InvalidInput
 from arbora.gpus.model import Node, Values
 from arbora.gpus.wire import node_from_wire, node_to_wire, values_from_wire
 from arbora.v1 import gpu_pb2
-from arbora_agent.clock import Clock, wait_for
 from arbora_agent.cluster.port import Cluster, GpuPod
 from arbora_agent.nodes.marks import NodeMarks
 from arbora_agent.nodes.told import Event, changes

@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection
 
 import structlog
 
+from arbora.clock import Clock
 from arbora.errors import InvalidInput
 from arbora.gpus.health import Health
 from arbora.gpus.model import Node
-from arbora_agent.clock import Clock
 from arbora_agent.cluster.port import Cluster, ClusterUnavailable, NodeMark, ObjectRejected
 from arbora_agent.workloads.calls import within_deadline
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import structlog
 
+from arbora.clock import Clock
 from arbora.files import write_atomic
 from arbora.session.link import Link
-from arbora_agent.clock import Clock
 from arbora_agent.cluster.port import Cluster
 from arbora_agent.manifest.names import NODE_AGENT, NODE_AUDIENCE
 from arbora_agent.nodes.authority import PUBLISHED, AuthorityFiles, AuthorityStore, NodeAuthority

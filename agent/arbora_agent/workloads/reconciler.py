@@ -22,15 +22,15 @@ from typing import Literal
 
 import structlog
 
+from arbora.clock import Clock
+from arbora.keyed_queue import KeyedQueue
 from arbora.manifests.objects import ObjectRef
 from arbora.session.backoff import Backoff
 from arbora.workloads.model import Assignment, AssignmentStatus, State
-from arbora_agent.clock import Clock
 from arbora_agent.cluster.port import Cluster, ClusterUnavailable, ObjectRejected, OwnedObject
 from arbora_agent.workloads.calls import act_on_each, within_deadline
 from arbora_agent.workloads.plan import Item
 from arbora_agent.workloads.progress import Due, Progress, by_identity
-from arbora_agent.workloads.queue import KeyedQueue
 
 WORKERS = 8
 """Workloads that are worked on at the same time."""

@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+from arbora.clock import ManualClock
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef
 from arbora.workloads.model import Assignment, AssignmentStatus, State
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.port import OwnedObject
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_agent.workloads.reconciler import Reconciler

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arbora.clock import ManualClock
 from arbora.errors import NotFound
 from arbora.manifests.objects import Gvk, ObjectRef
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.port import ClusterUnavailable, ObjectRejected
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from tests.unit.agent.stage import Stage, config_map, deployment, job, pod_spec, quiet, ref, thing, until

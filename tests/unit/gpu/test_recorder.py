@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from arbora.clock import ManualClock
 from arbora.errors import StorageFailed
-from arbora_agent.clock import ManualClock
 from arbora_agent.gpu.nvml import NvmlReader
 from arbora_agent.gpu.port import GpusUnavailable
 from arbora_agent.gpu.reading import Answer, Changed, GpuFacts, GpuReading, MigFacts, NodeFacts, Xid

@@ -7,10 +7,10 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from arbora.clock import ManualClock
 from arbora.errors import ArboraError
 from arbora.gpus.health import Health
 from arbora.gpus.model import Node, Values
-from arbora_agent.clock import ManualClock
 from arbora_agent.gpu.port import GpusUnavailable
 from arbora_agent.gpu.reading import Answer, GpuEvent, GpuReading, NodeFacts, Xid
 from arbora_agent.gpu.recorded.form import Entry

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from arbora.clock import ManualClock
 from arbora.gpus.health import Health
 from arbora.gpus.model import Counters, Device, Holder, Node, Use, Values
 from arbora.gpus.wire import device_to_wire, node_from_wire, node_to_wire, values_to_wire
 from arbora.manifests.objects import ObjectRef
 from arbora.v1 import gpu_pb2
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_agent.nodes.devices import GATHER_SECONDS, LOOK_SECONDS, SILENT_SECONDS, NodeDevices
 from arbora_agent.nodes.marks import NodeMarks

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from arbora.clock import ManualClock
 from arbora.errors import Unauthenticated, Unavailable
-from arbora_agent.clock import ManualClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_agent.manifest.names import NODE_AGENT, NODE_AUDIENCE
 from arbora_agent.nodes.gate import NodeGate, audiences_of, claims_of

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from arbora.clock import LoopClock, ManualClock
 from arbora.errors import InvalidInput
 from arbora.gpus.health import Health
 from arbora.gpus.model import Device, Node
-from arbora_agent.clock import LoopClock, ManualClock
 from arbora_agent.cluster.port import CONDITION_TYPE
 from arbora_agent.cluster.simulated import SimulatedCluster, SimulatedNode, Simulation
 from arbora_agent.nodes.marks import RETRY_SECONDS, NodeMarks, mark_of, parse_marks

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
+from arbora.clock import LoopClock
 from arbora.errors import ArboraError, InvalidInput
 from arbora.gpus.health import Health
 from arbora.gpus.model import Device, Node
@@ -29,7 +30,6 @@ from arbora.session.accepted import MAX_RECORDS
 from arbora.v1 import enrollment_pb2 as pb
 from arbora.v1 import gpu_pb2, session_pb2
 from arbora.version import PROTOCOL_VERSIONS, __version__
-from arbora_agent.clock import LoopClock
 from arbora_agent.cluster.simulated import SimulatedCluster, Simulation
 from arbora_agent.nodes import sessions as module
 from arbora_agent.nodes.devices import SILENT_SECONDS, NodeDevices

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from arbora.capacity.gpus import NodeGpus
+from arbora.clock import wait_for
 from arbora.manifests.objects import Manifest, ObjectRef
 from arbora.secret import Secret
-from arbora_agent.clock import wait_for
 from arbora_agent.cluster.port import (
     ANNOTATION_GENERATION,
     LABEL_WORKLOAD,

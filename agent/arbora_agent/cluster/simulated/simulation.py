@@ -18,9 +18,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from arbora.clock import Clock
 from arbora.errors import NotFound
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef
-from arbora_agent.clock import Clock
 from arbora_agent.cluster.port import (
     CONDITION_TYPE,
     LABEL_WORKLOAD,

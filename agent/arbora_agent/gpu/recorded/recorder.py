@@ -20,8 +20,8 @@ from typing import Self, TextIO
 
 import structlog
 
+from arbora.clock import Clock, LoopClock, wait_for
 from arbora.errors import StorageFailed
-from arbora_agent.clock import Clock, LoopClock, wait_for
 from arbora_agent.gpu.nvml import NvmlReader
 from arbora_agent.gpu.port import DeviceNotListed, GpuReader, GpusUnavailable
 from arbora_agent.gpu.reading import Answer, Changed, GpuEvent, GpuReading, NodeFacts

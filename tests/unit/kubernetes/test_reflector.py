@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from arbora.kubernetes.api import ApiServer
 from arbora.kubernetes.reflector import Raw, Reflector
-from tests.unit.agent.kubernetes_api import ScriptedApi, events, item, listing, reply
+from tests.unit.kubernetes.scripted_api import ScriptedApi, events, item, listing, reply
 
 
 class Names:

@@ -18,7 +18,7 @@ from arbora.kubernetes.failures import failure
 from arbora.manifests.objects import Gvk
 from arbora_agent.cluster.kubernetes.tokens import lifetime
 from arbora_agent.cluster.port import ClusterUnavailable, ObjectRejected
-from tests.unit.agent.kubernetes_api import ScriptedApi, never, reply
+from tests.unit.kubernetes.scripted_api import ScriptedApi, never, reply
 
 
 @asynccontextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from arbora_agent.clock import LoopClock, ManualClock, wait_for
-from arbora_agent.workloads.queue import KeyedQueue
+from arbora.clock import LoopClock, ManualClock, wait_for
+from arbora.keyed_queue import KeyedQueue
 from tests.unit.agent.stage import quiet, until
 
 

@@ -1,7 +1,7 @@
-"""Which workload a worker takes next, and when. For `reconciler.py`.
+"""Which key a worker takes next, and when: for reconcilers.
 
 A key waits at most once, and is in the hands of at most one worker; what is added meanwhile comes again after
-`done`. So the queue holds no more than one entry per workload, and no two workers ever meet over one.
+`done`. So the queue holds no more than one entry per key, and no two workers ever meet over one.
 (The idea is client-go's workqueue.)
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from arbora_agent.clock import Clock, wait_for
+from arbora.clock import Clock, wait_for
 
 
 class KeyedQueue:
