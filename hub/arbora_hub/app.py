@@ -23,6 +23,8 @@ from arbora.tunnel.dialing import TunnelDialer
 from arbora_hub.api.access import AccessList
 from arbora_hub.api.first_admin import FirstAdmin
 from arbora_hub.api.gate import HubGate
+from arbora_hub.credentials.minting import Minting
+from arbora_hub.credentials.requests import TokenRequests
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.gateway.gateway import Gateway
@@ -31,6 +33,7 @@ from arbora_hub.gpus.minutes import GpuMinutes
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Terms
 from arbora_hub.journal import WARNING, Journal
+from arbora_hub.kubernetes.face import Face
 from arbora_hub.ports import methods, open_ports
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.sessions.tell import EventListener, SettingsTeller
@@ -78,6 +81,8 @@ class Hub:
     gateway: Gateway
     tunnels: Tunnels
     tunnel_relay: TunnelDialer
+    minting: Minting
+    face: Face
     client_address: str = ""
     """host:port to dial; so are the next two."""
     join_address: str = ""
@@ -141,6 +146,7 @@ async def _parts(hub: Hub) -> AsyncIterator[None]:
                     hub.tunnel_relay,
                     hub.first_admin,
                     hub.prices,
+                    hub.face,
                 )
             ]
             try:
@@ -220,6 +226,10 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     gateway = Gateway(
         settings, inventory, sessions, workloads, gpus, uplink, accesses, tunnels, journal, authority
     )
+    requests = TokenRequests(sessions)
+    sessions.observe("token", requests.observed)
+    minting = Minting(inventory, requests, calls)
+    face = Face(settings, lambda api: ())
     return Hub(
         settings,
         store,
@@ -242,4 +252,6 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         gateway,
         tunnels,
         relay(uplink, tunnels, inventory),
+        minting,
+        face,
     )

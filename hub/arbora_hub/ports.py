@@ -53,7 +53,6 @@ from arbora_hub.api.gpus import GpuService
 from arbora_hub.api.hub import HubService, JoinTokenService
 from arbora_hub.api.members import MemberService
 from arbora_hub.api.workloads import WorkloadService
-from arbora_hub.credentials.requests import TokenRequests
 from arbora_hub.enrollment.service import EnrollmentService, RenewalService
 from arbora_hub.sessions.service import SessionService
 from arbora_hub.settings import JOIN_PORT, SESSION_PORT
@@ -129,10 +128,8 @@ async def open_ports(hub: Hub) -> AsyncIterator[None]:
 
 
 def _add_client_services(hub: Hub, client_server: grpc.aio.Server) -> Any:
-    requests = TokenRequests(hub.sessions)
-    hub.sessions.observe("token", requests.observed)
     members = MemberService(hub.inventory, hub.sessions, hub.workloads, hub.calls)
-    credentials = CredentialService(hub.inventory, requests, hub.calls)
+    credentials = CredentialService(hub.minting)
     events = EventService(hub.store, hub.journal, hub.inventory, hub.calls)
     gpus = GpuService(hub.gpus, hub.inventory, hub.calls, hub.store, asyncio.get_running_loop().time, time.time)
     hub.call_server.serve(travelling.handlers(members, credentials, events, gpus))

@@ -66,6 +66,14 @@ class HubSettings:
     """host:port at which Prometheus reads metrics, over plain HTTP; empty: nowhere."""
     gateway_address: str = ""
     """host:port of the HTTPS proxy into members; empty: there is none."""
+    kubernetes: bool = True
+    """Have a face in Kubernetes, where there is an API server: the pod's own cluster's, or `kubeconfig`'s."""
+    kubeconfig: str = ""
+    """A kubeconfig file of that API server; empty: the pod's service account, if there is one."""
+    context: str = ""
+    """The context of that file."""
+    manager_name: str = "arbora"
+    """Who manages the ClusterProfiles, as they say; one name per hub that publishes into an API server."""
     extra_names: tuple[str, ...] = field(default=())
     """Further DNS names and IPs for the server certificate; only clients that check names need them."""
 

@@ -1,77 +1,19 @@
-"""CredentialService: a token of a member at any depth.
-
-The hub that owns the member checks the request and asks its agent; the hubs above only carry the call down and
-the sealed token up.
-"""
+"""CredentialService: a token of a member at any depth."""
 
 from __future__ import annotations
 
-from google.protobuf.duration_pb2 import Duration
-
-from arbora.errors import InvalidInput
-from arbora.identity.names import check_name
-from arbora.rpc.guard import Context, caller
+from arbora.rpc.guard import Context
 from arbora.v1 import credential_pb2 as pb
 from arbora.v1 import credential_pb2_grpc
-from arbora_hub.credentials.requests import TokenRequests
-from arbora_hub.inventory.inventory import Inventory
-from arbora_hub.tree.calls import Calls
-from arbora_hub.tree.route import Below, to_member
-
-CREATE_TOKEN = "/arbora.v1.CredentialService/CreateToken"
-
-DEFAULT_LIFETIME = 3600
-MIN_LIFETIME = 600
-MAX_LIFETIME = 24 * 3600
-"""Seconds. Kubernetes itself refuses less than 10 minutes; the member may allow less than this maximum."""
-MAX_AUDIENCES = 10
+from arbora_hub.credentials.minting import Minting
 
 
 class CredentialService(credential_pb2_grpc.CredentialServiceServicer):
     """Served on the client port."""
 
-    def __init__(self, inventory: Inventory, requests: TokenRequests, calls: Calls) -> None:
-        self._inventory = inventory
-        self._requests = requests
-        self._calls = calls
+    def __init__(self, minting: Minting) -> None:
+        self._minting = minting
 
     async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:
         """See credential.proto."""
-        place = to_member(self._inventory.own_path, request.member, "member")
-        if isinstance(place, Below):
-            onward = pb.CreateTokenRequest()
-            onward.CopyFrom(request)
-            onward.member = place.text
-            return await self._calls.forward(place.child, CREATE_TOKEN, onward, pb.CreateTokenResponse)
-        child = self._inventory.resolve(place.name)
-        if child.row.kind != "agent":
-            path = self._inventory.path_of(child)
-            raise InvalidInput(
-                f"{path} is a hub, and only member clusters have service accounts",
-                field="member",
-                hint=f"See `arbora members tree {path}` for the members below it.",
-            )
-        check_name(request.namespace, "namespace")
-        if not request.service_account or len(request.service_account) > 253:
-            raise InvalidInput("is missing or too long", field="service_account")
-        if len(request.recipient) != 32:
-            raise InvalidInput("must be an X25519 public key of 32 bytes", field="recipient")
-        if len(request.audiences) > MAX_AUDIENCES or any(len(one) > 256 for one in request.audiences):
-            raise InvalidInput(f"at most {MAX_AUDIENCES} of at most 256 characters", field="audiences")
-        lifetime = (
-            request.lifetime.ToTimedelta().total_seconds() if request.HasField("lifetime") else DEFAULT_LIFETIME
-        )
-        if not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
-            raise InvalidInput(
-                f"is {lifetime:g} s; a token lives {MIN_LIFETIME} to {MAX_LIFETIME} s", field="lifetime"
-            )
-        question = pb.TokenRequest(
-            namespace=request.namespace,
-            service_account=request.service_account,
-            audiences=request.audiences,
-            lifetime=Duration(seconds=int(lifetime)),
-            recipient=request.recipient,
-            requester=caller.get().name,
-        )
-        token = await self._requests.ask(child, question)
-        return pb.CreateTokenResponse(id=question.id, member=str(self._inventory.path_of(child)), token=token)
+        return await self._minting.create(request)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from arbora.v1 import credential_pb2, event_pb2, gpu_pb2, member_pb2
 from arbora_hub.api import members as names
-from arbora_hub.api.credentials import CREATE_TOKEN, CredentialService
+from arbora_hub.api.credentials import CredentialService
 from arbora_hub.api.events import LIST_EVENTS, EventService
 from arbora_hub.api.gpus import GET_GPU, LIST_GPUS, SUMMARIZE_GPUS, GpuService
 from arbora_hub.api.members import MemberService
+from arbora_hub.credentials.minting import CREATE_TOKEN
 from arbora_hub.tree.gathering import GET_TREE
 from arbora_hub.tree.serving import Handler
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from arbora.v1 import access_pb2
 
 TREE = "Tree"
+KUBERNETES = "Kubernetes"
 app = typer.Typer(no_args_is_help=True, help="Run a hub, look at it, put it below another, rotate its CA.")
 
 
@@ -153,6 +154,38 @@ def serve(
             help="Serve metrics for Prometheus here, such as :9400.",
         ),
     ] = "",
+    kubernetes: Annotated[
+        bool,
+        typer.Option(
+            "--kubernetes/--no-kubernetes",
+            envvar="ARBORA_KUBERNETES",
+            help="Have a face in Kubernetes where this hub has an API server.",
+            rich_help_panel=KUBERNETES,
+        ),
+    ] = True,
+    kubeconfig: Annotated[
+        str,
+        typer.Option(
+            "--kubeconfig",
+            metavar="FILE",
+            help="Of that API server; default: the pod's own service account.",
+            rich_help_panel=KUBERNETES,
+        ),
+    ] = "",
+    context: Annotated[
+        str,
+        typer.Option("--context", metavar="NAME", help="A context of it.", rich_help_panel=KUBERNETES),
+    ] = "",
+    manager: Annotated[
+        str,
+        typer.Option(
+            "--manager",
+            metavar="NAME",
+            envvar="ARBORA_MANAGER",
+            help="The name under which this hub manages ClusterProfiles there.",
+            rich_help_panel=KUBERNETES,
+        ),
+    ] = "arbora",
 ) -> None:
     """Run a hub until it is told to stop (SIGTERM or Ctrl-C).
 
@@ -181,6 +214,10 @@ def serve(
         coalesce_seconds=coalesce,
         metrics_address=metrics_address,
         gateway_address=gateway_address,
+        kubernetes=kubernetes,
+        kubeconfig=kubeconfig,
+        context=context,
+        manager_name=manager,
         extra_names=tuple(server_name or ()),
     )
     if metrics_address:
