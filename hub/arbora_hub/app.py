@@ -24,7 +24,7 @@ from arbora_hub.api.access import AccessList
 from arbora_hub.api.first_admin import FirstAdmin
 from arbora_hub.api.gate import HubGate
 from arbora_hub.credentials.minting import Minting
-from arbora_hub.credentials.requests import TokenRequests
+from arbora_hub.credentials.requests import grant_requests, token_requests
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.enrollment.enrollment import Enrollment
 from arbora_hub.gateway.gateway import Gateway
@@ -226,9 +226,7 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     gateway = Gateway(
         settings, inventory, sessions, workloads, gpus, uplink, accesses, tunnels, journal, authority
     )
-    requests = TokenRequests(sessions)
-    sessions.observe("token", requests.observed)
-    minting = Minting(inventory, requests, calls)
+    minting = Minting(inventory, token_requests(sessions), grant_requests(sessions), calls)
     face = Face(settings, lambda api: ())
     return Hub(
         settings,

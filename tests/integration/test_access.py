@@ -44,6 +44,7 @@ VIEWER = """
 OPERATOR = """
     MemberService/LabelMember MemberService/TaintMember MemberService/CordonMember
     WorkloadService/ApplyWorkload WorkloadService/DeleteWorkload CredentialService/CreateToken
+    CredentialService/ListGrants CredentialService/RevokeGrant
     WorkloadService/RebalanceWorkload
 """
 ADMIN = """

@@ -1,4 +1,4 @@
-"""CredentialService: a token of a member at any depth."""
+"""CredentialService: tokens of members at any depth, and the rights that came with them."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ class CredentialService(credential_pb2_grpc.CredentialServiceServicer):
     async def CreateToken(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:
         """See credential.proto."""
         return await self._minting.create(request)
+
+    async def ListGrants(self, request: pb.ListGrantsRequest, context: Context) -> pb.ListGrantsResponse:
+        """See credential.proto."""
+        return await self._minting.grants(request)
+
+    async def RevokeGrant(self, request: pb.RevokeGrantRequest, context: Context) -> pb.RevokeGrantResponse:
+        """See credential.proto."""
+        return await self._minting.revoke(request)

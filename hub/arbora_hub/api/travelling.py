@@ -12,7 +12,7 @@ from arbora_hub.api.credentials import CredentialService
 from arbora_hub.api.events import LIST_EVENTS, EventService
 from arbora_hub.api.gpus import GET_GPU, LIST_GPUS, SUMMARIZE_GPUS, GpuService
 from arbora_hub.api.members import MemberService
-from arbora_hub.credentials.minting import CREATE_TOKEN
+from arbora_hub.credentials.minting import CREATE_TOKEN, LIST_GRANTS, REVOKE_GRANT
 from arbora_hub.tree.gathering import GET_TREE
 from arbora_hub.tree.serving import Handler
 
@@ -28,6 +28,8 @@ def handlers(
         names.CORDON_MEMBER: Handler(member_pb2.CordonMemberRequest, members.CordonMember),
         GET_TREE: Handler(member_pb2.GetTreeRequest, members.GetTree),
         CREATE_TOKEN: Handler(credential_pb2.CreateTokenRequest, credentials.CreateToken),
+        LIST_GRANTS: Handler(credential_pb2.ListGrantsRequest, credentials.ListGrants),
+        REVOKE_GRANT: Handler(credential_pb2.RevokeGrantRequest, credentials.RevokeGrant),
         LIST_EVENTS: Handler(event_pb2.ListEventsRequest, events.ListEvents),
         LIST_GPUS: Handler(gpu_pb2.ListGpusRequest, gpus.ListGpus),
         GET_GPU: Handler(gpu_pb2.GetGpuRequest, gpus.GetGpu),

@@ -20,6 +20,8 @@ CONTROL_KINDS = frozenset(
     {
         "token-request",
         "token",
+        "grant-request",
+        "grant",
         "call",
         "answer",
         "tunnel",

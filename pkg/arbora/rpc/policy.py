@@ -67,6 +67,8 @@ POLICY: dict[str, Rule] = {
     "/arbora.v1.WorkloadService/ExplainWorkload": _reads(Role.VIEWER),
     "/arbora.v1.WorkloadService/RebalanceWorkload": _writes(Role.OPERATOR),
     "/arbora.v1.CredentialService/CreateToken": _writes(Role.OPERATOR),
+    "/arbora.v1.CredentialService/ListGrants": _reads(Role.OPERATOR),
+    "/arbora.v1.CredentialService/RevokeGrant": _writes(Role.OPERATOR),
     "/arbora.v1.ConnectService/CreateConnectToken": _writes(Role.OPERATOR),
     "/arbora.v1.EventService/ListEvents": _reads(Role.VIEWER),
     "/arbora.v1.EventService/WatchEvents": _reads(Role.VIEWER),

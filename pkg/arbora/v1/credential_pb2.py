@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61rbora/v1/credential.proto\x12\tarbora.v1\x1a\x1egoogle/protobuf/duration.proto\"\xac\x01\n\x0cTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\x12\x11\n\taudiences\x18\x04 \x03(\t\x12+\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\trecipient\x18\x06 \x01(\x0c\x12\x11\n\trequester\x18\x07 \x01(\t\"x\n\x0bTokenAnswer\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05token\x18\x02 \x01(\x0b\x32\x16.arbora.v1.SealedTokenH\x00\x12*\n\x07refusal\x18\x03 \x01(\x0b\x32\x17.arbora.v1.TokenRefusalH\x00\x42\x08\n\x06\x61nswer\"N\n\x0bSealedToken\x12\x12\n\nciphertext\x18\x01 \x01(\x0c\x12+\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"2\n\x0cTokenRefusal\x12\x11\n\tforbidden\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xa3\x01\n\x12\x43reateTokenRequest\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\x12\x11\n\taudiences\x18\x04 \x03(\t\x12+\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\trecipient\x18\x06 \x01(\x0c\"X\n\x13\x43reateTokenResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12%\n\x05token\x18\x03 \x01(\x0b\x32\x16.arbora.v1.SealedToken2a\n\x11\x43redentialService\x12L\n\x0b\x43reateToken\x12\x1d.arbora.v1.CreateTokenRequest\x1a\x1e.arbora.v1.CreateTokenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61rbora/v1/credential.proto\x12\tarbora.v1\x1a\x1egoogle/protobuf/duration.proto\"\xe2\x01\n\x0cTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\x12\x11\n\taudiences\x18\x04 \x03(\t\x12+\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\trecipient\x18\x06 \x01(\x0c\x12\x11\n\trequester\x18\x07 \x01(\t\x12\x1f\n\x05grant\x18\x08 \x01(\x0b\x32\x10.arbora.v1.Grant\x12\x13\n\x0b\x63luster_uid\x18\t \x01(\t\"e\n\x05Grant\x12\n\n\x02id\x18\x01 \x01(\t\x12#\n\x05roles\x18\x02 \x03(\x0b\x32\x14.arbora.v1.AskedRole\x12+\n\rcluster_roles\x18\x03 \x03(\x0b\x32\x14.arbora.v1.AskedRole\"R\n\tAskedRole\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x05rules\x18\x03 \x03(\x0b\x32\x15.arbora.v1.PolicyRule\"u\n\nPolicyRule\x12\x12\n\napi_groups\x18\x01 \x03(\t\x12\x11\n\tresources\x18\x02 \x03(\t\x12\r\n\x05verbs\x18\x03 \x03(\t\x12\x16\n\x0eresource_names\x18\x04 \x03(\t\x12\x19\n\x11non_resource_urls\x18\x05 \x03(\t\":\n\tGrantStep\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"R\n\x0cGrantRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trequester\x18\x02 \x01(\t\x12\x13\n\x0b\x63luster_uid\x18\x03 \x01(\t\x12\x0e\n\x06revoke\x18\x04 \x01(\t\"i\n\x0bGrantAnswer\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06grants\x18\x02 \x03(\x0b\x32\x14.arbora.v1.GrantInfo\x12(\n\x07refusal\x18\x03 \x01(\x0b\x32\x17.arbora.v1.TokenRefusal\"\xb6\x01\n\tGrantInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\x12#\n\x05roles\x18\x04 \x03(\x0b\x32\x14.arbora.v1.AskedRole\x12+\n\rcluster_roles\x18\x05 \x03(\x0b\x32\x14.arbora.v1.AskedRole\x12\x11\n\trequester\x18\x06 \x01(\t\x12\x0c\n\x04made\x18\x07 \x03(\t\"\x9d\x01\n\x0bTokenAnswer\x12\n\n\x02id\x18\x01 \x01(\t\x12\'\n\x05token\x18\x02 \x01(\x0b\x32\x16.arbora.v1.SealedTokenH\x00\x12*\n\x07refusal\x18\x03 \x01(\x0b\x32\x17.arbora.v1.TokenRefusalH\x00\x12#\n\x05steps\x18\x04 \x03(\x0b\x32\x14.arbora.v1.GrantStepB\x08\n\x06\x61nswer\"N\n\x0bSealedToken\x12\x12\n\nciphertext\x18\x01 \x01(\x0c\x12+\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"@\n\x0cTokenRefusal\x12\x11\n\tforbidden\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\t\"#\n\x11ListGrantsRequest\x12\x0e\n\x06member\x18\x01 \x01(\t\"J\n\x12ListGrantsResponse\x12$\n\x06grants\x18\x01 \x03(\x0b\x32\x14.arbora.v1.GrantInfo\x12\x0e\n\x06member\x18\x02 \x01(\t\"E\n\x12RevokeGrantRequest\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x13\n\x0b\x63luster_uid\x18\x03 \x01(\t\"\x15\n\x13RevokeGrantResponse\"\xd9\x01\n\x12\x43reateTokenRequest\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\x12\x11\n\taudiences\x18\x04 \x03(\t\x12+\n\x08lifetime\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\trecipient\x18\x06 \x01(\x0c\x12\x1f\n\x05grant\x18\x07 \x01(\x0b\x32\x10.arbora.v1.Grant\x12\x13\n\x0b\x63luster_uid\x18\x08 \x01(\t\"}\n\x13\x43reateTokenResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12%\n\x05token\x18\x03 \x01(\x0b\x32\x16.arbora.v1.SealedToken\x12#\n\x05steps\x18\x04 \x03(\x0b\x32\x14.arbora.v1.GrantStep2\xfa\x01\n\x11\x43redentialService\x12L\n\x0b\x43reateToken\x12\x1d.arbora.v1.CreateTokenRequest\x1a\x1e.arbora.v1.CreateTokenResponse\x12I\n\nListGrants\x12\x1c.arbora.v1.ListGrantsRequest\x1a\x1d.arbora.v1.ListGrantsResponse\x12L\n\x0bRevokeGrant\x12\x1d.arbora.v1.RevokeGrantRequest\x1a\x1e.arbora.v1.RevokeGrantResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'arbora.v1.credential_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TOKENREQUEST']._serialized_start=74
-  _globals['_TOKENREQUEST']._serialized_end=246
-  _globals['_TOKENANSWER']._serialized_start=248
-  _globals['_TOKENANSWER']._serialized_end=368
-  _globals['_SEALEDTOKEN']._serialized_start=370
-  _globals['_SEALEDTOKEN']._serialized_end=448
-  _globals['_TOKENREFUSAL']._serialized_start=450
-  _globals['_TOKENREFUSAL']._serialized_end=500
-  _globals['_CREATETOKENREQUEST']._serialized_start=503
-  _globals['_CREATETOKENREQUEST']._serialized_end=666
-  _globals['_CREATETOKENRESPONSE']._serialized_start=668
-  _globals['_CREATETOKENRESPONSE']._serialized_end=756
-  _globals['_CREDENTIALSERVICE']._serialized_start=758
-  _globals['_CREDENTIALSERVICE']._serialized_end=855
+  _globals['_TOKENREQUEST']._serialized_end=300
+  _globals['_GRANT']._serialized_start=302
+  _globals['_GRANT']._serialized_end=403
+  _globals['_ASKEDROLE']._serialized_start=405
+  _globals['_ASKEDROLE']._serialized_end=487
+  _globals['_POLICYRULE']._serialized_start=489
+  _globals['_POLICYRULE']._serialized_end=606
+  _globals['_GRANTSTEP']._serialized_start=608
+  _globals['_GRANTSTEP']._serialized_end=666
+  _globals['_GRANTREQUEST']._serialized_start=668
+  _globals['_GRANTREQUEST']._serialized_end=750
+  _globals['_GRANTANSWER']._serialized_start=752
+  _globals['_GRANTANSWER']._serialized_end=857
+  _globals['_GRANTINFO']._serialized_start=860
+  _globals['_GRANTINFO']._serialized_end=1042
+  _globals['_TOKENANSWER']._serialized_start=1045
+  _globals['_TOKENANSWER']._serialized_end=1202
+  _globals['_SEALEDTOKEN']._serialized_start=1204
+  _globals['_SEALEDTOKEN']._serialized_end=1282
+  _globals['_TOKENREFUSAL']._serialized_start=1284
+  _globals['_TOKENREFUSAL']._serialized_end=1348
+  _globals['_LISTGRANTSREQUEST']._serialized_start=1350
+  _globals['_LISTGRANTSREQUEST']._serialized_end=1385
+  _globals['_LISTGRANTSRESPONSE']._serialized_start=1387
+  _globals['_LISTGRANTSRESPONSE']._serialized_end=1461
+  _globals['_REVOKEGRANTREQUEST']._serialized_start=1463
+  _globals['_REVOKEGRANTREQUEST']._serialized_end=1532
+  _globals['_REVOKEGRANTRESPONSE']._serialized_start=1534
+  _globals['_REVOKEGRANTRESPONSE']._serialized_end=1555
+  _globals['_CREATETOKENREQUEST']._serialized_start=1558
+  _globals['_CREATETOKENREQUEST']._serialized_end=1775
+  _globals['_CREATETOKENRESPONSE']._serialized_start=1777
+  _globals['_CREATETOKENRESPONSE']._serialized_end=1902
+  _globals['_CREDENTIALSERVICE']._serialized_start=1905
+  _globals['_CREDENTIALSERVICE']._serialized_end=2155
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,8 @@ class TokenRequest(_message.Message):
     LIFETIME_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
     REQUESTER_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    CLUSTER_UID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Chosen by the hub."""
     namespace: _builtins.str
@@ -42,6 +44,8 @@ class TokenRequest(_message.Message):
     """X25519 public key of the requester, 32 bytes raw."""
     requester: _builtins.str
     """Who asks, for the member's own log."""
+    cluster_uid: _builtins.str
+    """UID of the namespace kube-system of the cluster that is meant. Empty: whichever stands there now."""
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Audiences. Empty: the API server's own."""
@@ -49,6 +53,10 @@ class TokenRequest(_message.Message):
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
         """How long the token should live."""
+
+    @_builtins.property
+    def grant(self) -> Global___Grant:
+        """What the account may do. Absent: it exists, and its rights are left alone."""
 
     def __init__(
         self,
@@ -60,14 +68,282 @@ class TokenRequest(_message.Message):
         lifetime: _duration_pb2.Duration | None = ...,
         recipient: _builtins.bytes = ...,
         requester: _builtins.str = ...,
+        grant: Global___Grant | None = ...,
+        cluster_uid: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "id", b"id", "lifetime", b"lifetime", "namespace", b"namespace", "recipient", b"recipient", "requester", b"requester", "service_account", b"service_account"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "cluster_uid", b"cluster_uid", "grant", b"grant", "id", b"id", "lifetime", b"lifetime", "namespace", b"namespace", "recipient", b"recipient", "requester", b"requester", "service_account", b"service_account"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TokenRequest: _TypeAlias = TokenRequest  # noqa: Y015
+
+@_typing.final
+class Grant(_message.Message):
+    """Rights that come with a token. The member makes what is missing, and keeps it until the grant is revoked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    CLUSTER_ROLES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Of whoever asks, unique in the member: a DNS label."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___AskedRole]:
+        """Roles that are bound, each in its own namespace."""
+
+    @_builtins.property
+    def cluster_roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___AskedRole]:
+        """Cluster roles that are bound for the whole cluster."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        roles: _abc.Iterable[Global___AskedRole] | None = ...,
+        cluster_roles: _abc.Iterable[Global___AskedRole] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_roles", b"cluster_roles", "id", b"id", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grant: _TypeAlias = Grant  # noqa: Y015
+
+@_typing.final
+class AskedRole(_message.Message):
+    """A role that is asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """Of a role. Empty: a cluster role."""
+    name: _builtins.str
+    """The role."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRule]:
+        """What it allows; it is made with these. None: it exists."""
+
+    def __init__(
+        self,
+        *,
+        namespace: _builtins.str = ...,
+        name: _builtins.str = ...,
+        rules: _abc.Iterable[Global___PolicyRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "namespace", b"namespace", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskedRole: _TypeAlias = AskedRole  # noqa: Y015
+
+@_typing.final
+class PolicyRule(_message.Message):
+    """As in rbac.authorization.k8s.io/v1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_GROUPS_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
+    VERBS_FIELD_NUMBER: _builtins.int
+    RESOURCE_NAMES_FIELD_NUMBER: _builtins.int
+    NON_RESOURCE_URLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def api_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """API groups; "" is the core one."""
+
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Resources."""
+
+    @_builtins.property
+    def verbs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Verbs."""
+
+    @_builtins.property
+    def resource_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only objects of these names. Empty: all."""
+
+    @_builtins.property
+    def non_resource_urls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths, of cluster roles only."""
+
+    def __init__(
+        self,
+        *,
+        api_groups: _abc.Iterable[_builtins.str] | None = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
+        verbs: _abc.Iterable[_builtins.str] | None = ...,
+        resource_names: _abc.Iterable[_builtins.str] | None = ...,
+        non_resource_urls: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_groups", b"api_groups", "non_resource_urls", b"non_resource_urls", "resource_names", b"resource_names", "resources", b"resources", "verbs", b"verbs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyRule: _TypeAlias = PolicyRule  # noqa: Y015
+
+@_typing.final
+class GrantStep(_message.Message):
+    """What was done for one part of a grant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """ServiceAccountFoundOrCreated, RoleFoundOrCreated, ClusterRoleFoundOrCreated, RoleBindingCreated or
+    ClusterRoleBindingCreated.
+    """
+    reason: _builtins.str
+    """Found, Created or NothingAsked."""
+    message: _builtins.str
+    """What, in a sentence."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantStep: _TypeAlias = GrantStep  # noqa: Y015
+
+@_typing.final
+class GrantRequest(_message.Message):
+    """Desired record `grant-request/<id>`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    CLUSTER_UID_FIELD_NUMBER: _builtins.int
+    REVOKE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Chosen by the hub."""
+    requester: _builtins.str
+    """Who asks, for the member's own log."""
+    cluster_uid: _builtins.str
+    """UID of the namespace kube-system of the cluster that is meant. Empty: whichever stands there now."""
+    revoke: _builtins.str
+    """The grant to revoke. Empty: they are listed."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        requester: _builtins.str = ...,
+        cluster_uid: _builtins.str = ...,
+        revoke: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_uid", b"cluster_uid", "id", b"id", "requester", b"requester", "revoke", b"revoke"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantRequest: _TypeAlias = GrantRequest  # noqa: Y015
+
+@_typing.final
+class GrantAnswer(_message.Message):
+    """Observed record `grant/<id>`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The request's id."""
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantInfo]:
+        """All grants of this member, after what was asked was done."""
+
+    @_builtins.property
+    def refusal(self) -> Global___TokenRefusal:
+        """Why it was not done. Absent: it was."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        grants: _abc.Iterable[Global___GrantInfo] | None = ...,
+        refusal: Global___TokenRefusal | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants", "id", b"id", "refusal", b"refusal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantAnswer: _TypeAlias = GrantAnswer  # noqa: Y015
+
+@_typing.final
+class GrantInfo(_message.Message):
+    """A grant that a member keeps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    SERVICE_ACCOUNT_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    CLUSTER_ROLES_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    MADE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    namespace: _builtins.str
+    """Of the service account."""
+    service_account: _builtins.str
+    """The service account."""
+    requester: _builtins.str
+    """Who asked."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___AskedRole]:
+        """What it may do, without the rules."""
+
+    @_builtins.property
+    def cluster_roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___AskedRole]:
+        """What it may do in the whole cluster, without the rules."""
+
+    @_builtins.property
+    def made(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Objects that were made for it and for no other grant."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        service_account: _builtins.str = ...,
+        roles: _abc.Iterable[Global___AskedRole] | None = ...,
+        cluster_roles: _abc.Iterable[Global___AskedRole] | None = ...,
+        requester: _builtins.str = ...,
+        made: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_roles", b"cluster_roles", "id", b"id", "made", b"made", "namespace", b"namespace", "requester", b"requester", "roles", b"roles", "service_account", b"service_account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantInfo: _TypeAlias = GrantInfo  # noqa: Y015
 
 @_typing.final
 class TokenAnswer(_message.Message):
@@ -78,6 +354,7 @@ class TokenAnswer(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The request's id."""
     @_builtins.property
@@ -88,16 +365,21 @@ class TokenAnswer(_message.Message):
     def refusal(self) -> Global___TokenRefusal:
         """Why there is none."""
 
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantStep]:
+        """What was done for the grant."""
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         token: Global___SealedToken | None = ...,
         refusal: Global___TokenRefusal | None = ...,
+        steps: _abc.Iterable[Global___GrantStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "refusal", b"refusal", "token", b"token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "id", b"id", "refusal", b"refusal", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "id", b"id", "refusal", b"refusal", "steps", b"steps", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["token", "refusal"]  # noqa: Y015
     _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
@@ -141,23 +423,124 @@ class TokenRefusal(_message.Message):
 
     FORBIDDEN_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
     forbidden: _builtins.bool
     """The member's allow-list does not name it."""
     message: _builtins.str
     """A sentence that is safe to show."""
+    step: _builtins.str
+    """The type of the step that failed. Empty: none did, or no grant was asked for."""
     def __init__(
         self,
         *,
         forbidden: _builtins.bool = ...,
         message: _builtins.str = ...,
+        step: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forbidden", b"forbidden", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forbidden", b"forbidden", "message", b"message", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TokenRefusal: _TypeAlias = TokenRefusal  # noqa: Y015
+
+@_typing.final
+class ListGrantsRequest(_message.Message):
+    """Of whom."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """The member's path or name."""
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGrantsRequest: _TypeAlias = ListGrantsRequest  # noqa: Y015
+
+@_typing.final
+class ListGrantsResponse(_message.Message):
+    """The grants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTS_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """Path of the member."""
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantInfo]:
+        """In the order of their ids."""
+
+    def __init__(
+        self,
+        *,
+        grants: _abc.Iterable[Global___GrantInfo] | None = ...,
+        member: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants", "member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGrantsResponse: _TypeAlias = ListGrantsResponse  # noqa: Y015
+
+@_typing.final
+class RevokeGrantRequest(_message.Message):
+    """Which one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    CLUSTER_UID_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """The member's path or name."""
+    id: _builtins.str
+    """The grant. One that is not there is no error."""
+    cluster_uid: _builtins.str
+    """UID of the namespace kube-system of the cluster that is meant. Empty: whichever stands there now."""
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        id: _builtins.str = ...,
+        cluster_uid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_uid", b"cluster_uid", "id", b"id", "member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeGrantRequest: _TypeAlias = RevokeGrantRequest  # noqa: Y015
+
+@_typing.final
+class RevokeGrantResponse(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeGrantResponse: _TypeAlias = RevokeGrantResponse  # noqa: Y015
 
 @_typing.final
 class CreateTokenRequest(_message.Message):
@@ -171,6 +554,8 @@ class CreateTokenRequest(_message.Message):
     AUDIENCES_FIELD_NUMBER: _builtins.int
     LIFETIME_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    CLUSTER_UID_FIELD_NUMBER: _builtins.int
     member: _builtins.str
     """The member's path or name."""
     namespace: _builtins.str
@@ -179,6 +564,8 @@ class CreateTokenRequest(_message.Message):
     """The service account."""
     recipient: _builtins.bytes
     """X25519 public key of the requester, 32 bytes raw."""
+    cluster_uid: _builtins.str
+    """UID of the namespace kube-system of the cluster that is meant. Empty: whichever stands there now."""
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Audiences. Empty: the API server's own."""
@@ -186,6 +573,10 @@ class CreateTokenRequest(_message.Message):
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
         """How long the token should live; default one hour."""
+
+    @_builtins.property
+    def grant(self) -> Global___Grant:
+        """What the account may do. Absent: it exists, and its rights are left alone."""
 
     def __init__(
         self,
@@ -196,10 +587,12 @@ class CreateTokenRequest(_message.Message):
         audiences: _abc.Iterable[_builtins.str] | None = ...,
         lifetime: _duration_pb2.Duration | None = ...,
         recipient: _builtins.bytes = ...,
+        grant: Global___Grant | None = ...,
+        cluster_uid: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "lifetime", b"lifetime", "member", b"member", "namespace", b"namespace", "recipient", b"recipient", "service_account", b"service_account"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "cluster_uid", b"cluster_uid", "grant", b"grant", "lifetime", b"lifetime", "member", b"member", "namespace", b"namespace", "recipient", b"recipient", "service_account", b"service_account"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -214,6 +607,7 @@ class CreateTokenResponse(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The request's id: part of what the seal binds."""
     member: _builtins.str
@@ -222,16 +616,21 @@ class CreateTokenResponse(_message.Message):
     def token(self) -> Global___SealedToken:
         """The token."""
 
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantStep]:
+        """What was done for the grant."""
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         member: _builtins.str = ...,
         token: Global___SealedToken | None = ...,
+        steps: _abc.Iterable[Global___GrantStep] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "member", b"member", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "member", b"member", "steps", b"steps", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

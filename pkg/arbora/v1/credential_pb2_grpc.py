@@ -40,6 +40,16 @@ class CredentialServiceStub:
                 request_serializer=arbora_dot_v1_dot_credential__pb2.CreateTokenRequest.SerializeToString,
                 response_deserializer=arbora_dot_v1_dot_credential__pb2.CreateTokenResponse.FromString,
                 _registered_method=True)
+        self.ListGrants = channel.unary_unary(
+                '/arbora.v1.CredentialService/ListGrants',
+                request_serializer=arbora_dot_v1_dot_credential__pb2.ListGrantsRequest.SerializeToString,
+                response_deserializer=arbora_dot_v1_dot_credential__pb2.ListGrantsResponse.FromString,
+                _registered_method=True)
+        self.RevokeGrant = channel.unary_unary(
+                '/arbora.v1.CredentialService/RevokeGrant',
+                request_serializer=arbora_dot_v1_dot_credential__pb2.RevokeGrantRequest.SerializeToString,
+                response_deserializer=arbora_dot_v1_dot_credential__pb2.RevokeGrantResponse.FromString,
+                _registered_method=True)
 
 
 class CredentialServiceServicer:
@@ -53,6 +63,20 @@ class CredentialServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGrants(self, request, context):
+        """Asks a member for the grants that it keeps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeGrant(self, request, context):
+        """Takes a grant back: what was made for it alone is deleted in the member.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CredentialServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +84,16 @@ def add_CredentialServiceServicer_to_server(servicer, server):
                     servicer.CreateToken,
                     request_deserializer=arbora_dot_v1_dot_credential__pb2.CreateTokenRequest.FromString,
                     response_serializer=arbora_dot_v1_dot_credential__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'ListGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGrants,
+                    request_deserializer=arbora_dot_v1_dot_credential__pb2.ListGrantsRequest.FromString,
+                    response_serializer=arbora_dot_v1_dot_credential__pb2.ListGrantsResponse.SerializeToString,
+            ),
+            'RevokeGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeGrant,
+                    request_deserializer=arbora_dot_v1_dot_credential__pb2.RevokeGrantRequest.FromString,
+                    response_serializer=arbora_dot_v1_dot_credential__pb2.RevokeGrantResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +124,60 @@ class CredentialService:
             '/arbora.v1.CredentialService/CreateToken',
             arbora_dot_v1_dot_credential__pb2.CreateTokenRequest.SerializeToString,
             arbora_dot_v1_dot_credential__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/arbora.v1.CredentialService/ListGrants',
+            arbora_dot_v1_dot_credential__pb2.ListGrantsRequest.SerializeToString,
+            arbora_dot_v1_dot_credential__pb2.ListGrantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/arbora.v1.CredentialService/RevokeGrant',
+            arbora_dot_v1_dot_credential__pb2.RevokeGrantRequest.SerializeToString,
+            arbora_dot_v1_dot_credential__pb2.RevokeGrantResponse.FromString,
             options,
             channel_credentials,
             insecure,

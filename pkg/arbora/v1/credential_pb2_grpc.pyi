@@ -35,6 +35,10 @@ class CredentialServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CredentialServiceAsyncStub: ...
     CreateToken: _grpc.UnaryUnaryMultiCallable[_credential_pb2.CreateTokenRequest, _credential_pb2.CreateTokenResponse]
     """Asks a member for a token and waits for it."""
+    ListGrants: _grpc.UnaryUnaryMultiCallable[_credential_pb2.ListGrantsRequest, _credential_pb2.ListGrantsResponse]
+    """Asks a member for the grants that it keeps."""
+    RevokeGrant: _grpc.UnaryUnaryMultiCallable[_credential_pb2.RevokeGrantRequest, _credential_pb2.RevokeGrantResponse]
+    """Takes a grant back: what was made for it alone is deleted in the member."""
 
 @_typing.type_check_only
 class CredentialServiceAsyncStub(CredentialServiceStub):
@@ -43,6 +47,10 @@ class CredentialServiceAsyncStub(CredentialServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateToken: _aio.UnaryUnaryMultiCallable[_credential_pb2.CreateTokenRequest, _credential_pb2.CreateTokenResponse]  # type: ignore[assignment]
     """Asks a member for a token and waits for it."""
+    ListGrants: _aio.UnaryUnaryMultiCallable[_credential_pb2.ListGrantsRequest, _credential_pb2.ListGrantsResponse]  # type: ignore[assignment]
+    """Asks a member for the grants that it keeps."""
+    RevokeGrant: _aio.UnaryUnaryMultiCallable[_credential_pb2.RevokeGrantRequest, _credential_pb2.RevokeGrantResponse]  # type: ignore[assignment]
+    """Takes a grant back: what was made for it alone is deleted in the member."""
 
 class CredentialServiceServicer(metaclass=_abc_1.ABCMeta):
     """Credentials for clients."""
@@ -54,5 +62,21 @@ class CredentialServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_credential_pb2.CreateTokenResponse, _abc.Awaitable[_credential_pb2.CreateTokenResponse]]:
         """Asks a member for a token and waits for it."""
+
+    @_abc_1.abstractmethod
+    def ListGrants(
+        self,
+        request: _credential_pb2.ListGrantsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credential_pb2.ListGrantsResponse, _abc.Awaitable[_credential_pb2.ListGrantsResponse]]:
+        """Asks a member for the grants that it keeps."""
+
+    @_abc_1.abstractmethod
+    def RevokeGrant(
+        self,
+        request: _credential_pb2.RevokeGrantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_credential_pb2.RevokeGrantResponse, _abc.Awaitable[_credential_pb2.RevokeGrantResponse]]:
+        """Takes a grant back: what was made for it alone is deleted in the member."""
 
 def add_CredentialServiceServicer_to_server(servicer: CredentialServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
