@@ -77,10 +77,13 @@ class Collection:
             self._tell(key)
 
     def put(self, item: Raw) -> None:
-        """An object appeared or changed."""
+        """An object appeared or changed; also for what a write of ours answered, which is then known at once."""
         key = key_of(item)
         metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}
         before = self._objects.get(key)
+        if before is not None and _older(metadata, before["metadata"]):
+            # told by a watch that lags behind what a write of ours already answered
+            return
         self._objects[key] = {**item, "metadata": metadata}
         if before is None or before["metadata"].get("resourceVersion") != metadata.get("resourceVersion"):
             self._tell(key)
@@ -94,6 +97,16 @@ class Collection:
     def _tell(self, key: Key) -> None:
         for callback in self._callbacks:
             callback(key)
+
+
+def _older(metadata: Raw, known: Raw) -> bool:
+    """Whether it is an earlier state of the same object. Resource versions are numbers that rise (KEP-5504)."""
+    if metadata.get("uid") != known.get("uid"):
+        return False
+    try:
+        return int(metadata["resourceVersion"]) < int(known["resourceVersion"])
+    except (KeyError, ValueError):
+        return False
 
 
 def key_of(item: Raw) -> Key:

@@ -58,6 +58,17 @@ class Objects:
         )
         return _good(answer, kind, namespace, name)
 
+    async def replace(self, kind: Resource, body: Raw) -> Raw:
+        """Put `body` in the place of what is there. With uid and resourceVersion only of that state."""
+        name, namespace = _named(body)
+        answer = await self._api.request(
+            "PUT",
+            kind.path(namespace, name),
+            params={"fieldManager": MANAGER},
+            body={"apiVersion": kind.gvk.api_version, "kind": kind.gvk.kind, **body},
+        )
+        return _good(answer, kind, namespace, name)
+
     async def merge(
         self, kind: Resource, name: str, patch: Raw, namespace: str = "", *, subresource: str = ""
     ) -> Raw | None:

@@ -32,11 +32,6 @@ def kubeconfig(
     name: of its one context. proxy: from `proxy_url`. authorities: PEM. command: the credential plugin, with its
     arguments. namespace: of the context; empty: none.
     """
-    cluster: Mapping[str, Any] = {
-        "server": SERVER,
-        "proxy-url": proxy,
-        "certificate-authority-data": base64.b64encode(authorities).decode(),
-    }
     plugin = {
         "apiVersion": EXEC_VERSION,
         "command": command[0],
@@ -45,12 +40,26 @@ def kubeconfig(
         "provideClusterInfo": False,
         "installHint": "Install it with: pip install arbora",
     }
+    return _file(name, proxy, authorities, {"exec": plugin}, namespace)
+
+
+def token_kubeconfig(name: str, proxy: str, authorities: bytes, token: Secret) -> dict[str, Any]:
+    """A file with everything inline: for consumers that run no plugin, such as Kueue. See `kubeconfig`."""
+    return _file(name, proxy, authorities, {"token": token.reveal()}, "")
+
+
+def _file(name: str, proxy: str, authorities: bytes, user: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    cluster = {
+        "server": SERVER,
+        "proxy-url": proxy,
+        "certificate-authority-data": base64.b64encode(authorities).decode(),
+    }
     context = {"cluster": name, "user": name, **({"namespace": namespace} if namespace else {})}
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": name, "cluster": dict(cluster)}],
-        "users": [{"name": name, "user": {"exec": plugin}}],
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": dict(user)}],
         "contexts": [{"name": name, "context": context}],
         "current-context": name,
     }

@@ -1,0 +1,9 @@
+"""AuthTokenRequests: rights in a member and a short-lived token for them, kept in a Secret.
+
+spec.py         what a request asks for                        (pure)
+decide.py       what is due for it now                         (pure)
+secret.py       the Secret, its kubeconfig and its parts       (pure)
+status.py       conditions                                     (pure)
+issuing.py      asks the member, opens what was sealed to the hub, opens a way in
+controller.py   follows the requests and does what is due
+"""

@@ -1,0 +1,122 @@
+"""The status of an AuthTokenRequest: conditions, and what the token was issued for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from arbora.v1 import credential_pb2 as pb
+from arbora_hub.kubernetes.tokens.decide import Issued
+
+STEPS = (
+    "ServiceAccountFoundOrCreated",
+    "RoleFoundOrCreated",
+    "ClusterRoleFoundOrCreated",
+    "RoleBindingCreated",
+    "ClusterRoleBindingCreated",
+)
+RETRIEVED = "ServiceAccountTokenRetrieved"
+READY = "Ready"
+MAX_MESSAGE = 1024
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition, without its time."""
+
+    type: str
+    status: str
+    """True, False or Unknown."""
+    reason: str
+    message: str = ""
+
+
+def succeeded(steps: Iterable[pb.GrantStep], path: str) -> list[Condition]:
+    """After a token came."""
+    return [
+        *(Condition(step.type, "True", step.reason, step.message) for step in steps if step.type in STEPS),
+        Condition(RETRIEVED, "True", "Minted", f"{path} minted the token"),
+        Condition(READY, "True", "Issued", f"the token of {path} is in the Secret"),
+    ]
+
+
+def failed(step: str, reason: str, message: str, *, usable: bool) -> list[Condition]:
+    """After none came. step: the one that failed, if it is known. usable: the token before is still good."""
+    found = [Condition(step, "False", reason, message)] if step in STEPS else []
+    ready = (
+        Condition(READY, "True", "RenewalFailed", f"the token before is still good; no new one: {message}")
+        if usable
+        else Condition(READY, "False", reason, message)
+    )
+    return [*found, Condition(RETRIEVED, "False", reason, message), ready]
+
+
+def read_issued(body: Raw) -> Issued:
+    """What the status says."""
+    status: Raw = body.get("status") or {}
+    issued: Raw = status.get("issuedFor") or {}
+    return Issued(
+        path=str(issued.get("path", "")),
+        cluster_uid=str(issued.get("clusterUID", "")),
+        generation=int(issued.get("generation", 0)),
+        expires=_seconds(status.get("expirationTimestamp")),
+        rotate=_seconds(status.get("rotationTimestamp")),
+    )
+
+
+def status_body(
+    request: Raw, conditions: Iterable[Condition], issued: Issued, secret: str, now: float
+) -> dict[str, Any]:
+    """The whole status to apply: conditions that are not named stay as they are.
+
+    secret: its name; empty: there is no token in it.
+    """
+    metadata = request["metadata"]
+    before = {each["type"]: each for each in (request.get("status") or {}).get("conditions") or ()}
+    named = {each.type: each for each in conditions}
+    kept = {kind: dict(before[kind]) for kind in before if kind not in named}
+    merged = {**kept, **{kind: _condition(each, before.get(kind), request, now) for kind, each in named.items()}}
+    status: dict[str, Any] = {
+        "observedGeneration": metadata.get("generation", 0),
+        "conditions": [merged[kind] for kind in (*STEPS, RETRIEVED, READY) if kind in merged],
+    }
+    if issued.cluster_uid:
+        status["issuedFor"] = {
+            "path": issued.path,
+            "clusterUID": issued.cluster_uid,
+            "generation": issued.generation,
+        }
+    if secret:
+        status["tokenResponse"] = {"kind": "Secret", "name": secret}
+        status["expirationTimestamp"] = timestamp(issued.expires)
+        status["rotationTimestamp"] = timestamp(issued.rotate)
+    return {"metadata": {"name": metadata["name"], "namespace": metadata["namespace"]}, "status": status}
+
+
+def timestamp(seconds: float) -> str:
+    """As Kubernetes writes times."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _condition(condition: Condition, before: Raw | None, request: Raw, now: float) -> dict[str, Any]:
+    changed = before is None or before.get("status") != condition.status
+    since = timestamp(now) if changed or before is None else str(before["lastTransitionTime"])
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message[:MAX_MESSAGE],
+        "lastTransitionTime": since,
+        "observedGeneration": request["metadata"].get("generation", 0),
+    }
+
+
+def _seconds(text: object) -> float:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0
