@@ -58,8 +58,8 @@ async def run(report: Report) -> None:
         rates = sorted([ROUND_BYTES / 1e6 / (await _fetch(made, ROUND_BYTES))[1] for _ in range(ROUNDS)])
         how = (
             f"one stream, loopback, member to client through one hub; median of {ROUNDS} of "
-            f"{ROUND_BYTES // MIB} MiB, {rates[0]:.0f} to {rates[-1]:.0f}; hub and agent are processes, sender and "
-            "client a third, on 2 cores"
+            f"{ROUND_BYTES // MIB} MiB, {rates[0]:.0f} to {rates[-1]:.0f}; hub and agent are processes, sender "
+            "and client a third, on 2 cores"
         )
         report.figure("stream.rate", rates[len(rates) // 2], "MB/s", how, at_least=100)
         before = [proc.memory(each.pid).rss for each in (one, agent)]
