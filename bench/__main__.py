@@ -25,7 +25,7 @@ from bench import table
 from bench.machine import facts
 from bench.report import Report, Topic
 
-TOPICS = ("foundation", "placement", "tree", "gpus")
+TOPICS = ("foundation", "placement", "tree", "gpus", "reach")
 """In the order in which they run; each is a module of this package with a `TOPIC`."""
 
 

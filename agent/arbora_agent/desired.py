@@ -2,7 +2,7 @@
 
 assignment/<uid>      -> the reconciler        (gone without being withdrawn: left alone)
 token-request/<id>    -> the token minter      (consumed)
-tunnel/<id>           -> a way to the API server  (consumed)
+tunnel/<id>           -> a way to the API server, or its cut  (consumed)
 settings              -> the link's trust bundle, and this member's path
 """
 
@@ -105,7 +105,10 @@ class Desired:
             self._minter.request(value)
         elif kind == "tunnel":
             self._exchange.discard(key)
-            self._tunnels.request(value)
+            if value:
+                self._tunnels.request(value)
+            else:
+                self._tunnels.cut(key.partition("/")[2])
         elif key == "settings":
             self._settings_changed.set()
         elif kind not in self._unknown and len(self._unknown) < 100:

@@ -8,8 +8,8 @@ its next start. So handlers that change something await it through here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import structlog
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-async def unbroken(change: Coroutine[Any, Any, T]) -> T:
+async def unbroken(change: Awaitable[T]) -> T:
     """Await `change`, which is not cancelled with its caller: a cancellation goes on once it has ended."""
     task = asyncio.ensure_future(change)
     try:

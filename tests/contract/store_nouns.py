@@ -167,6 +167,18 @@ class NounContract:
 
         assert await store.write(write) == [[ACCESS, brief, None], (ACCESS, brief), True, False]
 
+    async def test_an_access_into_a_member_comes_back_with_that_member(self, store: Store) -> None:
+        way = AccessRow("to-edge-7", "a2", "hash", 1, 1.0, 2.0, "paris/edge-7")
+
+        async def write(tx: WriteTx) -> list[object]:
+            await tx.access.put(ACCESS)
+            await tx.access.put(way)
+            found = [await tx.access.get("to-edge-7"), await tx.access.by_id("a2"), await tx.access.list()]
+            await tx.access.put(replace(way, member="edge-8"))
+            return [*found, await tx.access.get("to-edge-7"), await tx.access.get("ada")]
+
+        assert await store.write(write) == [way, way, (ACCESS, way), replace(way, member="edge-8"), ACCESS]
+
     async def test_two_accesses_can_not_have_one_id(self, store: Store) -> None:
         async def write(tx: WriteTx) -> None:
             await tx.access.put(ACCESS)

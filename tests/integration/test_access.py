@@ -26,9 +26,9 @@ from arbora.session.credential import Credential
 from arbora.v1 import access_pb2, event_pb2, member_pb2
 from arbora.v1.event_pb2_grpc import EventServiceStub
 from arbora.v1.member_pb2_grpc import MemberServiceStub
-from arbora_hub.app import CONTRACT
 from arbora_hub.changes import Changes
 from arbora_hub.journal import NORMAL
+from arbora_hub.ports import CONTRACT
 from tests.support.child import enrolled
 from tests.support.eventually import eventually
 from tests.support.hub import RunningHub, client_with, running_hub
@@ -45,7 +45,7 @@ OPERATOR = """
     MemberService/LabelMember MemberService/TaintMember MemberService/CordonMember
     WorkloadService/ApplyWorkload WorkloadService/DeleteWorkload CredentialService/CreateToken
     CredentialService/ListGrants CredentialService/RevokeGrant
-    WorkloadService/RebalanceWorkload
+    WorkloadService/RebalanceWorkload ConnectService/CreateConnectToken
 """
 ADMIN = """
     MemberService/EvictMember EventService/ListAudit
@@ -54,7 +54,7 @@ ADMIN = """
     HubService/RotateAuthority HubService/MoveHub
 """
 JOIN_PORT = "EnrollmentService/Enroll EnrollmentService/Explain"
-SESSION_PORT = "SessionService/Connect RenewalService/Renew"
+SESSION_PORT = "SessionService/Connect RenewalService/Renew TunnelService/Tunnel"
 ROLES = ("viewer", "operator", "admin")
 ROLE_NUMBERS = {
     "viewer": access_pb2.ROLE_VIEWER,

@@ -134,7 +134,8 @@ async def test_metadata_over_the_limit_is_refused(serving: options.Options) -> N
 
 
 @pytest.mark.parametrize(
-    ("serving", "streams"), [(options.JOIN_SERVER, 8), (options.SESSION_SERVER, 64), (options.CLIENT_SERVER, 128)]
+    ("serving", "streams"),
+    [(options.JOIN_SERVER, 8), (options.SESSION_SERVER, 256), (options.CLIENT_SERVER, 128)],
 )
 async def test_a_connection_carries_so_many_calls_at_once(serving: options.Options, streams: int) -> None:
     async with echo_server(serving) as echo, channel(echo.address, ()) as one:

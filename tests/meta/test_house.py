@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from arbora.rpc import policy
-from arbora_hub.app import CONTRACT
+from arbora_hub.ports import CONTRACT
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("pkg/arbora", "hub/arbora_hub", "agent/arbora_agent")

@@ -16,6 +16,7 @@ CLIENTLESS = {
     "/arbora.v1.EnrollmentService/Explain",
     "/arbora.v1.SessionService/Connect",
     "/arbora.v1.RenewalService/Renew",
+    "/arbora.v1.TunnelService/Tunnel",
 }
 """What is called without a role; nothing else may be."""
 
@@ -56,6 +57,7 @@ def test_a_method_whose_name_says_that_it_changes_something_is_audited() -> None
         "Explain",
         "Summarize",
         "Connect",
+        "Tunnel",
         "ServerReflectionInfo",
     )
     wrong = [name for name, rule in POLICY.items() if rule.mutates is name.rpartition("/")[2].startswith(reading)]

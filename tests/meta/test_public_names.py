@@ -42,6 +42,7 @@ NOUNS = {
         "wait": "name state timeout seen",
         "delete": "name orphan",
     },
+    "connect_tokens": {"create": "path lifetime name"},
     "tokens": {"create": "member namespace service_account audiences lifetime"},
     "events": {"list": "subject", "watch": "subject"},
     "audit": {"list": ""},

@@ -104,6 +104,8 @@ class FakeHub:
         self.events: list[event_pb2.Event] = []
         self.audit: list[event_pb2.AuditEntry] = []
         self.access: dict[str, access_pb2.Access] = {}
+        self.gateway = "gateway.example.org:7447"
+        """host:port of the gateway into members; empty: there is none."""
         self.join_tokens: dict[str, access_pb2.JoinToken] = {}
         self.allowed_tokens: set[tuple[str, str]] = {("team", "runner")}
         self.member_secret = "a-token-of-the-member"

@@ -21,9 +21,11 @@ from arbora.v1 import (
     gpu_pb2_grpc,
     member_pb2,
     member_pb2_grpc,
+    tunnel_pb2_grpc,
     workload_pb2,
     workload_pb2_grpc,
 )
+from tests.support.fake_connect import Connect
 from tests.support.fake_gpus import Gpus
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def add_services(hub: FakeHub, server: grpc.Server) -> None:
     credential_pb2_grpc.add_CredentialServiceServicer_to_server(_Credentials(hub), server)
     event_pb2_grpc.add_EventServiceServicer_to_server(_Events(hub), server)
     access_pb2_grpc.add_AccessServiceServicer_to_server(_Access(hub), server)
+    tunnel_pb2_grpc.add_ConnectServiceServicer_to_server(Connect(hub), server)
     access_pb2_grpc.add_JoinTokenServiceServicer_to_server(_JoinTokens(hub), server)
     access_pb2_grpc.add_HubServiceServicer_to_server(_Hub(hub), server)
 

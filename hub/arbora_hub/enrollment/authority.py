@@ -57,6 +57,7 @@ class HubAuthority:
         self._authorities: dict[str, ca.Authority] = {}
         self._snapshot: _Snapshot | None = None
         self._on_change: list[Callable[[], None]] = []
+        self._on_certificate: list[Callable[[], None]] = []
         self.trust_domain = ""
         self.hub_id = ""
         """Names the hub for good."""
@@ -110,6 +111,10 @@ class HubAuthority:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback` after the trust bundle changed."""
         self._on_change.append(callback)
+
+    def on_certificate(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after the ports' certificate changed, for whoever doesn't ask at each connection."""
+        self._on_certificate.append(callback)
 
     # what others ask
 
@@ -244,6 +249,8 @@ class HubAuthority:
             session_tls=ServerTls(key_pem, chain, self.bundle().to_pem()),
             leaf=leaf,
         )
+        for callback in self._on_certificate:
+            callback()
 
     def _row(self, slot: rotation.Slot) -> AuthorityRow:
         cert_pem, key_pem = ca.to_pem(self._authorities[slot.serial])

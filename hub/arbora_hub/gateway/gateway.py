@@ -13,6 +13,9 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
+from arbora.errors import StorageFailed
 from arbora.session.addresses import join, split
 from arbora_hub.api.access import AccessList
 from arbora_hub.enrollment.authority import HubAuthority
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from arbora.metrics import MetricsServer
     from arbora_hub.gateway.metrics import HubMetrics
     from arbora_hub.gateway.proxy import ConnectProxy
+
+log = structlog.get_logger(__name__)
 
 
 class Gateway:
@@ -102,10 +107,14 @@ class Gateway:
         context = server_context()
 
         def renewed() -> None:
-            present(context, self._authority.open_tls(), self._settings.data_dir)
+            try:
+                present(context, self._authority.open_tls(), self._settings.data_dir)
+            except (OSError, StorageFailed) as error:
+                # The old one is good for as long again.
+                log.error("the gateway keeps its old certificate", error=str(error))
 
-        renewed()
-        self._authority.on_change(renewed)
+        present(context, self._authority.open_tls(), self._settings.data_dir)
+        self._authority.on_certificate(renewed)
         proxy = ConnectProxy(*self._served, context)
         await proxy.start(*split(self._settings.gateway_address))
         stack.push_async_callback(proxy.stop)

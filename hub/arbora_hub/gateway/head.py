@@ -55,31 +55,39 @@ class Head:
 
     def __init__(self) -> None:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._taken = 0
 
     def take(self, data: bytes) -> Wanted | None:
-        """Bytes of the client; None: more are needed. Empty: it said no more.
+        """Bytes of the client; None: more are needed, or there was nothing at all. Empty: it said no more.
 
         Raises InvalidInput (no such request), PermissionDenied (another target), Unauthenticated (no password).
         """
+        self._taken += len(data)
         try:
             self._http.receive_data(data)
             event = self._http.next_event()
+            # What comes all at once h11 does not bound.
+            if self._taken - len(self._http.trailing_data[0]) > MAX_HEAD:
+                raise InvalidInput(f"the head has more than {MAX_HEAD} bytes")
+            connects = isinstance(event, h11.Request) and event.method == b"CONNECT"
+            if connects and not isinstance(self._http.next_event(), h11.EndOfMessage):
+                raise InvalidInput("a CONNECT has no body")
         except h11.RemoteProtocolError as error:
-            raise InvalidInput(f"that is no HTTP: {error}") from error
-        if event is h11.NEED_DATA:
+            # Its words repeat what was said, and a password may stand there.
+            raise InvalidInput("that is no HTTP") from error
+        if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):
             return None
         if not isinstance(event, h11.Request):
             raise InvalidInput("nothing was asked for")
-        if event.method != b"CONNECT":
+        if not connects:
             raise InvalidInput("this is a proxy for CONNECT: see arbora kubeconfig --help")
         target = event.target.decode("ascii", "replace")
         if target not in TARGETS:
-            raise PermissionDenied(f"the way leads to kubernetes.default.svc:443, not to {target[:100]}")
+            raise PermissionDenied(f"the way leads to kubernetes.default.svc:443, not to {_address(target)}")
         return _credentials(event)
 
     def accept(self) -> tuple[bytes, bytes]:
         """What to say, and what the client has already sent of what comes next."""
-        self._http.next_event()
         said = self._http.send(h11.Response(status_code=200, reason=b"Connection established", headers=[]))
         return said or b"", bytes(self._http.trailing_data[0])
 
@@ -97,6 +105,11 @@ class Head:
         response = h11.Response(status_code=status, reason=reason.encode(), headers=headers)
         parts = (self._http.send(each) for each in (response, h11.Data(data=body), h11.EndOfMessage()))
         return b"".join(each or b"" for each in parts)
+
+
+def _address(target: str) -> str:
+    """What can be shown of it: without the password that may stand before its `@`."""
+    return target.rpartition("@")[2][:100]
 
 
 def _credentials(request: h11.Request) -> Wanted:

@@ -13,11 +13,13 @@ import asyncio
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
-from arbora.errors import ArboraError, Conflict, Exhausted, PermissionDenied, StorageFailed
+from arbora.errors import ArboraError, Conflict, Exhausted, InvalidInput, PermissionDenied, StorageFailed
+from arbora.identity import bearer
 from arbora.session.addresses import join
 from arbora.tunnel.ends import CHUNK, SocketEnd
 from arbora.tunnel.splice import Passed, splice
@@ -27,6 +29,7 @@ from arbora_hub.gateway.naming import dotted
 from arbora_hub.journal import Journal
 from arbora_hub.store.rows import AccessRow
 from arbora_hub.tunnels.opening import Tunnels
+from arbora_hub.unbroken import unbroken
 
 log = structlog.get_logger(__name__)
 
@@ -120,11 +123,10 @@ class ConnectProxy:
         """Open the way and pass bytes. Raises ArboraError for as long as nothing was promised."""
         row = self._accesses.check_connect(wanted.token.reveal())
         if wanted.user != dotted(row.member):
-            raise PermissionDenied(
-                f"this token opens the way to {dotted(row.member)}, not to {wanted.user[:100]}"
-            )
-        async with self._tunnels.open(row.member, f"access/{row.name}") as far:
-            await self._audit(row, peer)
+            raise PermissionDenied(f"this token opens the way to {dotted(row.member)}, not to {_named(wanted)}")
+        async with self._tunnels.open(row.member, f"access/{row.name}") as far, self._audited(row, peer):
+            # It may have been revoked meanwhile; from here on that ends this task.
+            self._accesses.check_connect(wanted.token.reveal())
             said, early = head.accept()
             self._of_access[row.id].add(task)
             passed = Passed()
@@ -141,6 +143,15 @@ class ConnectProxy:
                 self._of_access[row.id].discard(task)
                 log.info("way_closed", access=row.name, to=row.member, up=passed.forth, down=passed.back)
 
+    @asynccontextmanager
+    async def _audited(self, row: AccessRow, peer: str) -> AsyncIterator[None]:
+        """The way is open for the length of the block. Its client does not wait until that is on the disk."""
+        writing = asyncio.create_task(self._audit(row, peer))
+        try:
+            yield
+        finally:
+            await unbroken(writing)
+
     async def _audit(self, row: AccessRow, peer: str) -> None:
         try:
             await self._journal.audit(f"access/{row.name}", "OpenTunnel", row.member, "OK", peer, "")
@@ -150,6 +161,15 @@ class ConnectProxy:
     def _revoked(self, row: AccessRow) -> None:
         for task in self._of_access.pop(row.id, ()):
             task.cancel()
+
+
+def _named(wanted: Wanted) -> str:
+    """The member that a client names, where it is not a token that it put in the wrong place."""
+    try:
+        bearer.parse(wanted.user)
+    except InvalidInput:
+        return wanted.user[:100]
+    return "a token"
 
 
 async def _wanted(head: Head, end: SocketEnd) -> Wanted | None:

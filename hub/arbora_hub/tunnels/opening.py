@@ -3,7 +3,8 @@
     open(path) -> tunnel/<id> in the child's desired map -> the child dials TunnelService.Tunnel -> a TunnelEnd
 
 A stream counts only if it comes from the child that was asked. The record is volatile and goes when the stream
-has come, or nobody waits for it any more.
+has come, or nobody waits for it any more. The same key with nothing in it cuts the tunnel: in the stream itself
+that would wait behind what a member does not read.
 """
 
 from __future__ import annotations
@@ -37,9 +38,18 @@ class Asked:
     """A tunnel that a child was asked for."""
 
     child: Child
+    key: str
+    """Of the record."""
     came: asyncio.Future[TunnelEnd]
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once nobody needs the stream any more; its call ends then."""
+    given_up: bool = False
+    """It is over before both ways have ended."""
+
+    def give_up(self) -> None:
+        """What is still on its way is of no use to anybody."""
+        self.given_up = True
+        self.over.set()
 
 
 class Tunnels:
@@ -83,10 +93,13 @@ class Tunnels:
             raise Exhausted(f"{self._open[child.name]} tunnels to {path} are open", retry_after=5.0)
         self._open[child.name] += 1
         id = secrets.token_hex(8)
-        asked = Asked(child, asyncio.get_running_loop().create_future())
+        asked = Asked(child, f"tunnel/{id}", asyncio.get_running_loop().create_future())
         self._asked[id] = asked
         try:
             yield await self._ask(id, asked, path, rest, requester, seconds)
+        except BaseException:
+            asked.give_up()
+            raise
         finally:
             self._asked.pop(id, None)
             asked.over.set()
@@ -99,8 +112,7 @@ class Tunnels:
     ) -> TunnelEnd:
         request = pb.TunnelRequest(id=id, path=rest, requester=requester[:MAX_REQUESTER])
         request.patience.FromMilliseconds(int(seconds * 1000))
-        key = f"tunnel/{id}"
-        self._sessions.put(asked.child, key, request.SerializeToString(), volatile=True)
+        self._sessions.put(asked.child, asked.key, request.SerializeToString(), volatile=True)
         try:
             async with asyncio.timeout(seconds):
                 return await asked.came
@@ -109,7 +121,12 @@ class Tunnels:
                 f"{path} opened no tunnel within {seconds:.1f} s", hint="Try again, or look at its agent's log."
             ) from error
         finally:
-            self._sessions.delete(asked.child, key)
+            self._sessions.delete(asked.child, asked.key)
+
+    def cut(self, asked: Asked) -> None:
+        """Tell the child that nobody needs the stream any more."""
+        if self._sessions.connected(asked.child.name):
+            self._sessions.put(asked.child, asked.key, b"", volatile=True)
 
     def child_changed(self, child: Child) -> None:
         """One that is evicted loses its tunnels at once."""

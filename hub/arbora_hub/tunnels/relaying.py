@@ -17,15 +17,18 @@ def relay(uplink: Uplink, tunnels: Tunnels, inventory: Inventory) -> TunnelDiale
     """What opens them; run it."""
 
     def way(request: pb.TunnelRequest) -> AbstractAsyncContextManager[TunnelEnd]:
-        patience = request.patience.ToTimedelta().total_seconds() or OPEN_SECONDS
+        # By its fields, as not every number of seconds that travels is a timedelta.
+        patience = request.patience.seconds + request.patience.nanos / 1e9 or OPEN_SECONDS
         return tunnels.open(request.path, FROM_ABOVE + request.requester, min(patience, OPEN_SECONDS))
 
     dialer = TunnelDialer(uplink.tunnel, way, lambda: str(inventory.own_path))
 
     def asked(key: str, value: bytes | None) -> None:
         uplink.discard(key)
-        if value is not None:
+        if value:
             dialer.request(value)
+        else:
+            dialer.cut(key.partition("/")[2])
 
     uplink.observe("tunnel", asked)
     return dialer

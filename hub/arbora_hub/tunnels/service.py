@@ -13,6 +13,8 @@ from arbora.v1 import tunnel_pb2_grpc
 from arbora_hub.tunnels.opening import Tunnels
 
 FIRST_SECONDS = 5.0
+CUT_SECONDS = 5.0
+"""In which an honest child cuts a stream that it is told to."""
 
 
 class TunnelService(tunnel_pb2_grpc.TunnelServiceServicer):
@@ -35,11 +37,21 @@ class TunnelService(tunnel_pb2_grpc.TunnelServiceServicer):
         asked = self._tunnels.arrived(peer.spiffe_id.name, first.opened)
         if asked.came.done():
             return
-        task = asyncio.current_task()
-        assert task is not None
-        asked.came.set_result(StreamEnd(context.read, context.write, asked.over.set))
+        asked.came.set_result(StreamEnd(context.read, context.write, asked.give_up))
         try:
             await asked.over.wait()
+            if asked.given_up:
+                self._tunnels.cut(asked)
+                await _cancelled(CUT_SECONDS)
         finally:
             # The child went first: whoever reads or writes hears it from the stream itself.
             asked.over.set()
+
+
+async def _cancelled(seconds: float) -> None:
+    """Wait until grpc cancels this call, because the child has cut the stream."""
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().create_future()
+    except TimeoutError:
+        return

@@ -17,6 +17,8 @@ from typing import Any
 LEFT = 0.2
 """Of a token's life; with less than this left it is not given out again."""
 LEAST_SECONDS = 60.0
+LAST = 1e11
+"""No token lives until then, and no calendar reaches much further."""
 
 
 def folder(environ: Mapping[str, str]) -> Path:
@@ -39,8 +41,8 @@ def read(file: Path, now: float | None = None) -> dict[str, Any] | None:
         kept = json.loads(file.read_bytes())
         left = kept["expires"] - now
         fresh = left > max(LEAST_SECONDS, LEFT * (kept["expires"] - kept["made"])) and kept["made"] <= now
-        return kept if fresh and isinstance(kept["token"], str) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        return kept if fresh and kept["expires"] < LAST and isinstance(kept["token"], str) else None
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return None
 
 

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from arbora.cli import credential_cache as cache
@@ -43,10 +44,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> i
     try:
         version, config = _exec_info(environ.get("KUBERNETES_EXEC_INFO", ""))
         asked = _asked(arguments, config)
-        file = cache.place(cache.folder(environ), [f"{key}={asked[key]}" for key in sorted(asked)])
+        if "context" not in asked and environ.get("ARBORA_CONTEXT"):
+            asked["context"] = environ["ARBORA_CONTEXT"]
+        question = [*(f"{key}={asked[key]}" for key in sorted(asked)), *_hub_files(asked, environ)]
+        file = cache.place(cache.folder(environ), question)
         kept = cache.read(file)
         if kept is None:
-            kept = _fetch(asked)
+            kept = _fetch(asked, environ)
             cache.write(file, kept["token"], kept["made"], kept["expires"])
         sys.stdout.write(_credential(version, kept))
         return 0
@@ -94,10 +98,28 @@ def _asked(arguments: Sequence[str], config: Mapping[str, Any]) -> dict[str, str
     return found
 
 
-def _fetch(asked: Mapping[str, str]) -> dict[str, Any]:
+def _hub_files(asked: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """The files that say which hub is asked and as whom, as they are now: what one hub gave is for no other."""
+    named = asked.get("config") or environ.get("ARBORA_CONFIG")
+    if named:
+        files = [Path(named)]
+    else:
+        from arbora.context import ADMIN_FILE, hub_data_dir, user_file
+
+        files = [user_file(environ), hub_data_dir(environ) / ADMIN_FILE]
+    found = []
+    for file in files:
+        try:
+            state = file.stat()
+        except OSError:
+            continue
+        found.append(f"{file.absolute()} {state.st_ino} {state.st_mtime_ns}")
+    return found
+
+
+def _fetch(asked: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Any]:
     """A new token from the member. Raises _Wrong."""
     import asyncio
-    from pathlib import Path
 
     from arbora.cli.durations import parse_duration
     from arbora.client.hub import HubClient
@@ -105,7 +127,8 @@ def _fetch(asked: Mapping[str, str]) -> dict[str, Any]:
     from arbora.errors import ArboraError
 
     async def fetch() -> dict[str, Any]:
-        _, context = find_context(Path(asked["config"]) if "config" in asked else None, asked.get("context", ""))
+        config = Path(asked["config"]) if asked.get("config") else None
+        _, context = find_context(config, asked.get("context", ""), environ)
         namespace, _, name = asked["account"].partition("/")
         audiences = [asked["audience"]] if asked.get("audience") else []
         lifetime = parse_duration(asked.get("lifetime") or "1h", "--lifetime")
@@ -123,7 +146,7 @@ def _fetch(asked: Mapping[str, str]) -> dict[str, Any]:
     except TimeoutError as error:
         raise _Wrong(f"the hub did not answer within {SECONDS:g} s") from error
     except ArboraError as error:
-        raise _Wrong(f"{error}" + (f" {error.hint}" if error.hint else "")) from error
+        raise _Wrong(f"{error}" + (f". {error.hint}" if error.hint else "")) from error
 
 
 def _credential(version: str, kept: Mapping[str, Any]) -> str:

@@ -47,6 +47,7 @@ def kubeconfig(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Write it there, for its owner; default: print it."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
     context: ContextName = "",
     hub_config: HubConfig = None,
 ) -> None:
@@ -55,6 +56,10 @@ def kubeconfig(
     It holds a token that opens the way to this one member; `arbora access revoke` ends it.
     Who may do what there is decided by the member's own RBAC for the service account.
     """
+    from arbora.errors import Conflict
+
+    if out is not None and out.exists() and not force:
+        raise Conflict(f"{out} exists", hint="Name another file, or overwrite it with --force.")
     run_with_hub(
         lambda hub: _make(hub, member, service_account, lifetime, namespace, out, context, hub_config),
         hub_config,
@@ -94,6 +99,8 @@ async def _make(
     # That a token is refused is better said now than by kubectl.
     await hub.tokens.create(member, space, name)
     made = await hub.connect_tokens.create(member, parse_duration(lifetime, "--lifetime") if lifetime else None)
+    # Before anything else can fail: from now on the way is open.
+    say(f"the way is open as the access {made.name}; end it with: arbora access revoke {made.name}")
     file, chosen, _ = locate_context(hub_config, context)
     where = ["--hub-config", str(file.absolute()), "--context", chosen]
     command = [*_program(), "credential-plugin", "--member", found.path, "--service-account", account, *where]
@@ -104,7 +111,6 @@ async def _make(
         write(text)
     else:
         write_atomic(out, text.encode(), 0o600)
-    say(f"the way is open as the access {made.name}; end it with: arbora access revoke {made.name}")
 
 
 def _program() -> list[str]:

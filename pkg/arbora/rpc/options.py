@@ -88,7 +88,7 @@ SESSION_SERVER: Options = (
     # A tunnel's speed is this much for each round trip. It is what children may send before it is read, so that a
     # client of the gateway that reads slowly holds so much of the hub's memory, and a session none.
     ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", 1024 * 1024),
+    ("grpc.http2.lookahead_bytes", 262_144),
     *_sizes(MAX_FRAME_BYTES),
     *_keepalive(40),
     # Session, renewal, tunnels.

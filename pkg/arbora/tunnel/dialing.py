@@ -45,6 +45,8 @@ class TunnelDialer:
         self._own_path = own_path
         self._tasks: asyncio.TaskGroup | None = None
         self._open = 0
+        self._joined: dict[str, asyncio.Task[None]] = {}
+        """Those on which bytes pass, by id."""
 
     def __len__(self) -> int:
         return self._open
@@ -61,6 +63,12 @@ class TunnelDialer:
         self._open += 1
         self._tasks.create_task(self._serve(request), name=f"tunnel {request.id}")
 
+    def cut(self, id: str) -> None:
+        """The record `tunnel/<id>` came in with nothing in it: nobody needs the tunnel, if it is still there."""
+        task = self._joined.get(id)
+        if task is not None:
+            task.cancel()
+
     async def run(self) -> None:
         """Until cancelled; open tunnels are cut then."""
         async with asyncio.TaskGroup() as tasks:
@@ -71,34 +79,49 @@ class TunnelDialer:
                 self._tasks = None
 
     async def _serve(self, request: pb.TunnelRequest) -> None:
-        passed, opened, why = Passed(), False, "both ways ended"
+        passed, opened, why = Passed(), False, "the hub cut it"
         try:
             if self._open > OPEN_LIMIT:
                 raise Exhausted(f"{OPEN_LIMIT} tunnels are open", retry_after=5.0)
             async with self._way(request) as far:
                 call = self._stream()
-                near = StreamEnd(call.read, call.write, call.cancel)
                 opened = True
-                try:
-                    await call.write(pb.TunnelChunk(opened=pb.TunnelOpened(id=request.id)))
-                except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-                    raise Unavailable("the hub went away") from error
-                log.info("tunnel_opened", id=request.id, to=request.path, requester=request.requester)
-                await splice(near, far, passed)
+                await self._join(request, call, far, passed)
+                why = "both ways ended"
                 await _finished(call)
         except ArboraError as error:
             why = str(error)
             if not opened:
                 await self._refuse(request, error)
+        except Exception:
+            # Not the end of all others.
+            why = "a failure of our own"
+            log.exception("tunnel_failed", id=request.id)
         finally:
             self._open -= 1
-        log.info("tunnel_closed", id=request.id, why=why, down=passed.forth, up=passed.back)
+            log.info("tunnel_closed", id=request.id, why=why, down=passed.forth, up=passed.back)
+
+    async def _join(self, request: pb.TunnelRequest, call: Any, far: TunnelEnd, passed: Passed) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._joined[request.id] = task
+        try:
+            try:
+                await call.write(pb.TunnelChunk(opened=pb.TunnelOpened(id=request.id)))
+            except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+                raise Unavailable("the hub went away") from error
+            log.info("tunnel_opened", id=request.id, to=request.path, requester=request.requester)
+            await splice(StreamEnd(call.read, call.write, call.cancel), far, passed)
+        finally:
+            self._joined.pop(request.id, None)
 
     async def _refuse(self, request: pb.TunnelRequest, error: ArboraError) -> None:
         log.warning("tunnel_refused", id=request.id, requester=request.requester, why=str(error))
         detail = detail_to_wire(error)
         detail.hop = detail.hop or self._own_path()
-        refusal = pb.TunnelRefusal(detail=detail, message=str(error)[:MAX_MESSAGE])
+        # One that came from further down names the hop itself, and whoever hears this names it again.
+        message = str(error).removeprefix(f"{error.hop}: ") if error.hop else str(error)
+        refusal = pb.TunnelRefusal(detail=detail, message=message[:MAX_MESSAGE])
         try:
             call = self._stream()
             async with asyncio.timeout(SAY_SECONDS):

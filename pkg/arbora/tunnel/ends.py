@@ -20,6 +20,8 @@ from arbora.v1 import tunnel_pb2 as pb
 CHUNK = 256 * 1024
 """Bytes of one read, and of one message at most."""
 CLOSE_SECONDS = 5.0
+_GONE = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
+"""All that grpc raises for a stream that has ended: at the server's side there is more than one kind of it."""
 
 
 class TunnelEnd(Protocol):
@@ -115,7 +117,7 @@ class StreamEnd:
                 if kind == "data" and chunk.data:
                     data: bytes = chunk.data
                     return data
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+        except _GONE as error:
             raise Unavailable(f"the tunnel was cut: {_words(error)}") from error
 
     async def write(self, data: bytes) -> None:
@@ -133,7 +135,7 @@ class StreamEnd:
     async def _send(self, chunk: pb.TunnelChunk) -> None:
         try:
             await self._write(chunk)
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+        except _GONE as error:
             raise Unavailable(f"the tunnel was cut: {_words(error)}") from error
 
 

@@ -21,7 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class TunnelRequest(_message.Message):
-    """The record tunnel/<id> that a hub puts for a child: dial back with Tunnel, and open the way."""
+    """The record tunnel/<id> that a hub puts for a child: dial back with Tunnel, and open the way. With nothing in it, it
+    cuts the tunnel.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -33,6 +33,7 @@ CHILD = ChildRow("edge-7", "agent", "6f1c", {"größe": "5"}, (TAINT,), True, se
 EVICTED = ChildRow("edge-8", "agent", state="evicted", session_epoch=9)
 JOIN_TOKEN = JoinTokenRow("t1", "hash", "edge-7", "agent", {"a": "b"}, 100.5, 1, {"key": "edge-7"}, 1.5)
 ACCESS = AccessRow("ada", "a1", "hash", 3, 1.0, None)
+WAY = AccessRow("way", "w1", "hash", 1, 1.0, None, "paris/edge-7")
 WORKLOAD = WorkloadRow("u1", "train", {"team": "x"}, 2, b"\x01", b"\x02", 5.0, budget=b"\x03")
 ASSIGNMENT = AssignmentRow("u1", "edge-7", 2, False, b"status", 4, 1)
 EVENT = EventRow("00000000000001-0000", 1.0, 1, "MemberJoined", "member/edge-7", "edge-7 joined as agent.")
@@ -134,6 +135,44 @@ async def test_a_database_of_before_the_history_of_gpus_keeps_everything_and_get
     assert await used(store) == (GpuHistoryRow("edge-7", 29_000_000, b"data"),)
     await store.close()
     assert revision_of(old) == schema.HEAD
+
+
+@pytest.fixture
+async def before_ways(old: Path) -> Path:
+    """A database of the revision 0002 that holds something in every table."""
+    migrate(old, "0002")
+    return old
+
+
+def columns_of(path: Path, table: str) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
+async def test_a_database_of_before_the_ways_into_members_keeps_its_accesses_for_calls(before_ways: Path) -> None:
+    assert revision_of(before_ways) == "0002"
+    assert "member" not in columns_of(before_ways, "access")
+    store = await open_store(before_ways)
+    assert await store.read(everything) == EVERYTHING
+    assert [row.member for row in await store.read(lambda tx: tx.access.list())] == [""]
+    await store.write(lambda tx: tx.access.put(WAY))
+    assert await store.read(lambda tx: tx.access.get("way")) == WAY
+    await store.close()
+    assert revision_of(before_ways) == schema.HEAD
+
+
+async def test_a_way_into_a_member_is_no_access_to_a_hub_of_before(before_ways: Path) -> None:
+    store = await open_store(before_ways)
+    await store.write(lambda tx: tx.access.put(WAY))
+    await store.close()
+    migrate(before_ways, "0002", down=True)
+    with closing(sqlite3.connect(before_ways)) as connection:
+        # that hub would let its token in as a viewer
+        assert connection.execute("SELECT name FROM access").fetchall() == [("ada",)]
+    assert "member" not in columns_of(before_ways, "access")
+    store = await open_store(before_ways)
+    assert await store.read(everything) == EVERYTHING
+    await store.close()
 
 
 async def test_what_was_migrated_is_as_what_was_made_new(old: Path, tmp_path: Path) -> None:
