@@ -34,7 +34,11 @@ class TunnelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TunnelServiceAsyncStub: ...
     Tunnel: _grpc.StreamStreamMultiCallable[_tunnel_pb2.TunnelChunk, _tunnel_pb2.TunnelChunk]
-    """A child opens a way that it was asked for."""
+    """A child opens a way that it was asked for.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
 
 @_typing.type_check_only
 class TunnelServiceAsyncStub(TunnelServiceStub):
@@ -42,7 +46,11 @@ class TunnelServiceAsyncStub(TunnelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Tunnel: _aio.StreamStreamMultiCallable[_tunnel_pb2.TunnelChunk, _tunnel_pb2.TunnelChunk]  # type: ignore[assignment]
-    """A child opens a way that it was asked for."""
+    """A child opens a way that it was asked for.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
 
 class TunnelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by a hub on the port where its children have their sessions."""
@@ -53,7 +61,11 @@ class TunnelServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_tunnel_pb2.TunnelChunk],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_tunnel_pb2.TunnelChunk], _abc.AsyncIterator[_tunnel_pb2.TunnelChunk]]:
-        """A child opens a way that it was asked for."""
+        """A child opens a way that it was asked for.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
 
 def add_TunnelServiceServicer_to_server(servicer: TunnelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
