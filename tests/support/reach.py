@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arbora_agent.clock import LoopClock
+
 from arbora.secret import Secret
 from arbora.session.addresses import split
 from arbora.v1 import enrollment_pb2
 from arbora.v1 import tunnel_pb2 as pb
-from arbora_agent.clock import LoopClock
 from arbora_agent.cluster.simulated import Simulation
 from arbora_hub.inventory.liveness import Liveness
 from tests.support.eventually import eventually
