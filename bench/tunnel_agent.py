@@ -13,9 +13,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from arbora_agent.clock import LoopClock
-
 from arbora.cli.daemon import run_daemon
+from arbora.clock import LoopClock
 from arbora.secret import Secret
 from arbora_agent.app import Agent, AgentHooks, open_cluster
 from arbora_agent.cluster.port import ClusterFacts

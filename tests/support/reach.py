@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arbora_agent.clock import LoopClock
-
+from arbora.clock import LoopClock
 from arbora.secret import Secret
 from arbora.session.addresses import split
 from arbora.v1 import enrollment_pb2
