@@ -37,6 +37,7 @@ async def changes(client: HubClient, hub: RunningHub) -> dict[str, BaseException
         "RebalanceWorkload": client.workloads.rebalance("app"),
         "DeleteWorkload": client.workloads.delete("app"),
         "CreateToken": client.tokens.create("edge-7", "default", "runner"),
+        "CreateConnectToken": client.connect_tokens.create("edge-7"),
         "CreateAccess": client.access.create("friend", access_pb2.ROLE_VIEWER),
         "RevokeAccess": client.access.revoke("friend"),
         "CreateJoinToken": client.join_tokens.create("edge-9"),
@@ -49,7 +50,7 @@ async def changes(client: HubClient, hub: RunningHub) -> dict[str, BaseException
 
 
 async def test_every_call_that_changes_something_is_in_the_audit_log_done_or_refused(tmp_path: Path) -> None:
-    async with running_hub(tmp_path / "hub") as hub:
+    async with running_hub(tmp_path / "hub", gateway_address="127.0.0.1:0") as hub:
         await enrolled(hub, tmp_path, "edge-7")
         async with client_with(hub, await viewer(hub, "eve")) as eve:
             refused = await changes(eve, hub)
@@ -66,7 +67,15 @@ async def test_every_call_that_changes_something_is_in_the_audit_log_done_or_ref
         assert logged(entries, "access/admin") == wanted
         assert {entry.action: entry.subject for entry in reversed(entries)} == {
             **dict.fromkeys(
-                ("LabelMember", "TaintMember", "CordonMember", "EvictMember", "CreateToken"), "edge-7"
+                (
+                    "LabelMember",
+                    "TaintMember",
+                    "CordonMember",
+                    "EvictMember",
+                    "CreateToken",
+                    "CreateConnectToken",
+                ),
+                "edge-7",
             ),
             **dict.fromkeys(("ApplyWorkload", "RebalanceWorkload", "DeleteWorkload"), "app"),
             **dict.fromkeys(("CreateAccess", "RevokeAccess"), "friend"),
