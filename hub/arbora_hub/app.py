@@ -42,6 +42,7 @@ from arbora_hub.store.opening import open_store
 from arbora_hub.store.port import Store
 from arbora_hub.tree.calls import Calls
 from arbora_hub.tree.serving import CallServer
+from arbora_hub.tree.statuses import Statuses
 from arbora_hub.tree.uplink import Uplink
 from arbora_hub.tree.upward import Upward
 from arbora_hub.tunnels.opening import Tunnels
@@ -223,8 +224,19 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
     first_admin = FirstAdmin(settings.data_dir, accesses, authority)
     tunnels = Tunnels(sessions, inventory)
     inventory.on_change(tunnels.child_changed)
+    statuses = Statuses(inventory, calls)
     gateway = Gateway(
-        settings, inventory, sessions, workloads, gpus, uplink, accesses, tunnels, journal, authority
+        settings,
+        inventory,
+        sessions,
+        workloads,
+        gpus,
+        uplink,
+        accesses,
+        tunnels,
+        journal,
+        authority,
+        statuses.ca_of,
     )
     minting = Minting(inventory, token_requests(sessions), grant_requests(sessions), calls)
     face = Face(settings, lambda api: ())

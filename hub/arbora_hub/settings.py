@@ -66,6 +66,10 @@ class HubSettings:
     """host:port at which Prometheus reads metrics, over plain HTTP; empty: nowhere."""
     gateway_address: str = ""
     """host:port of the HTTPS proxy into members; empty: there is none."""
+    gateway_admit: tuple[str, ...] = ()
+    """Networks (CIDR) whose clients need no connect token at the gateway."""
+    gateway_reverse: bool = False
+    """Serve /clusters/MEMBER/... to those clients, with TLS that ends in the hub."""
     kubernetes: bool = True
     """Have a face in Kubernetes, where there is an API server: the pod's own cluster's, or `kubeconfig`'s."""
     kubeconfig: str = ""

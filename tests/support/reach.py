@@ -66,15 +66,20 @@ class Reach:
 
 @asynccontextmanager
 async def reach(
-    folder: Path, address: str, between: Sequence[str] = (), root: Mapping[str, Any] = {}, **agent: Any
+    folder: Path,
+    address: str,
+    between: Sequence[str] = (),
+    root: Mapping[str, Any] = {},
+    ca_pem: bytes = b"",
+    **agent: Any,
 ) -> AsyncIterator[Reach]:
-    """address: of the member's API server. between: names of the hubs between the root and the agent. root: its
-    settings. agent: those of the agent."""
+    """address: of the member's API server; ca_pem: what verifies it. between: names of the hubs between the root
+    and the agent. root: its settings. agent: those of the agent."""
     async with AsyncExitStack() as stack:
         hubs = [await stack.enter_async_context(running_hub(folder / "root", **{**GATEWAY, **root}))]
         for name in between:
             hubs.append(await stack.enter_async_context(hub_below(hubs[-1], folder, name)))
-        one = await stack.enter_async_context(member(hubs[-1], folder, MEMBER, address, **agent))
+        one = await stack.enter_async_context(member(hubs[-1], folder, MEMBER, address, ca_pem, **agent))
         yield Reach(hubs, one, "/" + "/".join((*between, MEMBER)))
 
 
@@ -91,11 +96,11 @@ async def hub_below(parent: RunningHub, folder: Path, name: str) -> AsyncIterato
 
 @asynccontextmanager
 async def member(
-    hub: RunningHub, folder: Path, name: str, address: str, **settings: Any
+    hub: RunningHub, folder: Path, name: str, address: str, ca_pem: bytes = b"", **settings: Any
 ) -> AsyncIterator[RunningAgent]:
     """An agent that is online, whose API server is at `address`."""
     simulation = Simulation("1x8xH100", name=name, clock=LoopClock())
-    cluster = ReachableCluster(simulation, address)
+    cluster = ReachableCluster(simulation, address, ca_pem)
     async with running_agent(hub, folder, name, simulation=simulation, cluster=cluster, **settings) as agent:
         await agent.until_online()
         await hub.until_reported(name)
@@ -126,6 +131,11 @@ def head(made: Made, *, user: str = "", token: str = "", target: str = TARGET) -
     """What an honest client says, but for what is changed."""
     password = basic(user or made.user, token or made.token)
     return f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{password}\r\n".encode()
+
+
+def connect_head(password: str) -> bytes:
+    """A request for a way. password: a header, or empty."""
+    return f"CONNECT {TARGET} HTTP/1.1\r\nHost: {TARGET}\r\n{password}\r\n".encode()
 
 
 def trusting(ca_pem: bytes) -> ssl.SSLContext:

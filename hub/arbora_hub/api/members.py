@@ -29,11 +29,11 @@ from arbora_hub.store.rows import ChildRow, TaintRow
 from arbora_hub.tree.calls import Calls
 from arbora_hub.tree.gathering import GET_TREE, Gathering
 from arbora_hub.tree.route import Below, Here, route, to_member
+from arbora_hub.tree.statuses import GET_MEMBER as GET_MEMBER
 from arbora_hub.unbroken import unbroken
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.labels import check_labels
 
-GET_MEMBER = "/arbora.v1.MemberService/GetMember"
 LABEL_MEMBER = "/arbora.v1.MemberService/LabelMember"
 TAINT_MEMBER = "/arbora.v1.MemberService/TaintMember"
 CORDON_MEMBER = "/arbora.v1.MemberService/CordonMember"

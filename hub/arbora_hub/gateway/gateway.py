@@ -10,12 +10,13 @@ Decides nothing.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from ipaddress import ip_network
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from arbora.errors import StorageFailed
+from arbora.errors import InvalidInput, StorageFailed
 from arbora.session.addresses import join, split
 from arbora_hub.api.access import AccessList
 from arbora_hub.enrollment.authority import HubAuthority
@@ -31,7 +32,8 @@ from arbora_hub.workloads.book import Book
 if TYPE_CHECKING:
     from arbora.metrics import MetricsServer
     from arbora_hub.gateway.metrics import HubMetrics
-    from arbora_hub.gateway.proxy import ConnectProxy
+    from arbora_hub.gateway.proxy import ConnectProxy, ProxyOptions
+    from arbora_hub.gateway.reverse import CaOf
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +53,14 @@ class Gateway:
         tunnels: Tunnels,
         journal: Journal,
         authority: HubAuthority,
+        ca_of: CaOf,
     ) -> None:
+        """ca_of: what verifies a member's API server, for the reverse proxy."""
         self._settings = settings
         self._counted = (inventory, sessions, workloads, gpus, uplink)
         self._served = (accesses, tunnels, journal)
         self._authority = authority
+        self._ca_of = ca_of
         self._stack = AsyncExitStack()
         self._shown: HubMetrics | None = None
         self.metrics: MetricsServer | None = None
@@ -101,7 +106,7 @@ class Gateway:
             await self._shown.run()
 
     async def _open_proxy(self, stack: AsyncExitStack) -> ConnectProxy:
-        from arbora_hub.gateway.proxy import ConnectProxy
+        from arbora_hub.gateway.proxy import ConnectProxy, ProxyOptions
         from arbora_hub.gateway.tls import present, server_context
 
         context = server_context()
@@ -115,7 +120,24 @@ class Gateway:
 
         present(context, self._authority.open_tls(), self._settings.data_dir)
         self._authority.on_certificate(renewed)
-        proxy = ConnectProxy(*self._served, context)
+        proxy = ConnectProxy(*self._served, context, self._options(ProxyOptions))
         await proxy.start(*split(self._settings.gateway_address))
         stack.push_async_callback(proxy.stop)
         return proxy
+
+    def _options(self, options: type[ProxyOptions]) -> ProxyOptions:
+        """From the settings. Raises InvalidInput."""
+        settings = self._settings
+        if settings.gateway_reverse and not settings.gateway_admit:
+            raise InvalidInput(
+                "the reverse proxy has no clients",
+                field="gateway_reverse",
+                hint="Say from which networks they come, such as --gateway-admit 10.0.0.0/8.",
+            )
+        try:
+            admit = tuple(ip_network(text) for text in settings.gateway_admit)
+        except ValueError as error:
+            raise InvalidInput(
+                f"{error}", field="gateway_admit", hint="Write a network such as 10.0.0.0/8."
+            ) from error
+        return options(admit, settings.gateway_reverse, self._ca_of)

@@ -3,6 +3,8 @@
     CONNECT kubernetes.default.svc:443 HTTP/1.1
     Proxy-Authorization: Basic base64(edge-7.paris:arbk.....)
 
+    GET /clusters/edge-7.paris/api/v1/pods HTTP/1.1             (only where that is switched on)
+
 Go's clients show the reason of a status line to their users, so that is where it is said what is wrong.
 """
 
@@ -24,6 +26,7 @@ from arbora.errors import (
     Unauthenticated,
 )
 from arbora.secret import Secret
+from arbora_hub.gateway.reverse import member_of, request_head
 
 MAX_HEAD = 16 * 1024
 MAX_REASON = 400
@@ -48,12 +51,17 @@ class Wanted:
     user: str
     """The member, as a dotted name."""
     token: Secret = field(repr=False)
+    """Empty: none was given."""
+    head: bytes = field(default=b"", repr=False)
+    """Of a request for the reverse proxy, as it goes on; empty: the client speaks with the member itself."""
 
 
 class Head:
     """The beginning of one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, reverse: bool = False) -> None:
+        """reverse: requests other than CONNECT are taken, too."""
+        self._reverse = reverse
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         self._taken = 0
 
@@ -79,6 +87,9 @@ class Head:
             return None
         if not isinstance(event, h11.Request):
             raise InvalidInput("nothing was asked for")
+        if not connects and self._reverse:
+            name, rest = member_of(event.target.decode("ascii", "replace"))
+            return Wanted(name, Secret(""), request_head(event.method, rest, list(event.headers)))
         if not connects:
             raise InvalidInput("this is a proxy for CONNECT: see arbora kubeconfig --help")
         target = event.target.decode("ascii", "replace")
@@ -86,10 +97,14 @@ class Head:
             raise PermissionDenied(f"the way leads to kubernetes.default.svc:443, not to {_address(target)}")
         return _credentials(event)
 
+    def early(self) -> bytes:
+        """What the client has already sent of what comes after the head."""
+        return bytes(self._http.trailing_data[0])
+
     def accept(self) -> tuple[bytes, bytes]:
         """What to say, and what the client has already sent of what comes next."""
         said = self._http.send(h11.Response(status_code=200, reason=b"Connection established", headers=[]))
-        return said or b"", bytes(self._http.trailing_data[0])
+        return said or b"", self.early()
 
     def refuse(self, error: ArboraError) -> bytes:
         """What to say instead."""

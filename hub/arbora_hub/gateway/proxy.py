@@ -15,17 +15,28 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import structlog
 
-from arbora.errors import ArboraError, Conflict, Exhausted, InvalidInput, PermissionDenied, StorageFailed
+from arbora.errors import (
+    ArboraError,
+    Conflict,
+    Exhausted,
+    InvalidInput,
+    PermissionDenied,
+    StorageFailed,
+    Unauthenticated,
+)
 from arbora.identity import bearer
-from arbora.session.addresses import join
-from arbora.tunnel.ends import CHUNK, SocketEnd
+from arbora.session.addresses import join, split
+from arbora.tunnel.ends import CHUNK, SocketEnd, TunnelEnd
 from arbora.tunnel.splice import Passed, splice
 from arbora_hub.api.access import AccessList
 from arbora_hub.gateway.head import Head, Wanted
-from arbora_hub.gateway.naming import dotted
+from arbora_hub.gateway.naming import dotted, undotted
+from arbora_hub.gateway.reverse import CaOf, secured
 from arbora_hub.journal import Journal
 from arbora_hub.store.rows import AccessRow
 from arbora_hub.tunnels.opening import Tunnels
@@ -38,6 +49,29 @@ HEAD_SECONDS = 10.0
 MAX_CLIENTS = 2000
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyOptions:
+    """What is off by default."""
+
+    admit: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Clients from there need no token; the member's API server knows them by their own."""
+    reverse: bool = False
+    """Serve /clusters/MEMBER/... to them, too."""
+    ca_of: CaOf | None = None
+    """Needed for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way that may be opened."""
+
+    member: str
+    """Its path relative to this hub."""
+    actor: str
+    row: AccessRow | None
+    """The token's; None: the client's network is admitted."""
+
+
 class ConnectProxy:
     """Serves one port."""
 
@@ -47,6 +81,7 @@ class ConnectProxy:
         tunnels: Tunnels,
         journal: Journal,
         context: ssl.SSLContext,
+        options: ProxyOptions = ProxyOptions(),
         wall: Callable[[], float] = time.time,
     ) -> None:
         """context: with the gateway's certificate. wall: seconds since the epoch."""
@@ -54,6 +89,7 @@ class ConnectProxy:
         self._tunnels = tunnels
         self._journal = journal
         self._context = context
+        self._options = options
         self._wall = wall
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
@@ -97,7 +133,7 @@ class ConnectProxy:
         task = asyncio.current_task()
         assert task is not None
         self._clients.add(task)
-        end, head = SocketEnd(reader, writer), Head()
+        end, head = SocketEnd(reader, writer), Head(self._options.reverse)
         host, port = writer.get_extra_info("peername")[:2]
         try:
             if len(self._clients) > MAX_CLIENTS:
@@ -121,46 +157,83 @@ class ConnectProxy:
         self, wanted: Wanted, head: Head, end: SocketEnd, peer: str, task: asyncio.Task[None]
     ) -> None:
         """Open the way and pass bytes. Raises ArboraError for as long as nothing was promised."""
-        row = self._accesses.check_connect(wanted.token.reveal())
-        if wanted.user != dotted(row.member):
-            raise PermissionDenied(f"this token opens the way to {dotted(row.member)}, not to {_named(wanted)}")
-        async with self._tunnels.open(row.member, f"access/{row.name}") as far, self._audited(row, peer):
+        way = self._way(wanted, peer)
+        async with self._tunnels.open(way.member, way.actor) as far, self._audited(way, peer):
             # It may have been revoked meanwhile; from here on that ends this task.
-            self._accesses.check_connect(wanted.token.reveal())
-            said, early = head.accept()
-            self._of_access[row.id].add(task)
+            row = self._way(wanted, peer).row
+            if row is not None:
+                self._of_access[row.id].add(task)
             passed = Passed()
             try:
-                async with asyncio.timeout(None if row.expires is None else row.expires - self._wall()):
-                    await end.write(said)
-                    if early:
-                        await far.write(early)
-                    await splice(end, far, passed)
-            except (ArboraError, TimeoutError) as error:
+                async with asyncio.timeout(_left(row, self._wall())):
+                    if wanted.head:
+                        await self._reverse(way, wanted, head, end, far, passed)
+                    else:
+                        said, early = head.accept()
+                        await end.write(said)
+                        if early:
+                            await far.write(early)
+                        await splice(end, far, passed)
+            except TimeoutError:
                 end.abort()
-                log.info("way_cut", access=row.name, to=row.member, why=str(error) or "the token has run out")
+                log.info("way_cut", actor=way.actor, to=way.member, why="the token has run out")
+            except ArboraError as error:
+                if wanted.head and not passed.back:
+                    raise
+                end.abort()
+                log.info("way_cut", actor=way.actor, to=way.member, why=str(error))
             finally:
-                self._of_access[row.id].discard(task)
-                log.info("way_closed", access=row.name, to=row.member, up=passed.forth, down=passed.back)
+                if row is not None:
+                    self._of_access[row.id].discard(task)
+                log.info("way_closed", actor=way.actor, to=way.member, up=passed.forth, down=passed.back)
+
+    def _way(self, wanted: Wanted, peer: str) -> _Way:
+        """Where it leads and who goes. Raises Unauthenticated, PermissionDenied."""
+        if wanted.token:
+            row = self._accesses.check_connect(wanted.token.reveal())
+            if wanted.user != dotted(row.member):
+                raise PermissionDenied(
+                    f"this token opens the way to {dotted(row.member)}, not to {_named(wanted)}"
+                )
+            return _Way(row.member, f"access/{row.name}", row)
+        host = ip_address(split(peer)[0])
+        host = getattr(host, "ipv4_mapped", None) or host
+        if not any(host in network for network in self._options.admit):
+            raise Unauthenticated(
+                "there is no token, and clients from here need one", hint="arbora kubeconfig writes one"
+            )
+        return _Way(undotted(wanted.user), f"network/{host}", None)
+
+    async def _reverse(
+        self, way: _Way, wanted: Wanted, head: Head, end: SocketEnd, far: TunnelEnd, passed: Passed
+    ) -> None:
+        async with secured(far, await self._options.ca_of(way.member) if self._options.ca_of else b"") as server:
+            await server.write(wanted.head + head.early())
+            await splice(end, server, passed)
 
     @asynccontextmanager
-    async def _audited(self, row: AccessRow, peer: str) -> AsyncIterator[None]:
+    async def _audited(self, way: _Way, peer: str) -> AsyncIterator[None]:
         """The way is open for the length of the block. Its client does not wait until that is on the disk."""
-        writing = asyncio.create_task(self._audit(row, peer))
+        writing = asyncio.create_task(self._audit(way, peer))
         try:
             yield
         finally:
             await unbroken(writing)
 
-    async def _audit(self, row: AccessRow, peer: str) -> None:
+    async def _audit(self, way: _Way, peer: str) -> None:
         try:
-            await self._journal.audit(f"access/{row.name}", "OpenTunnel", row.member, "OK", peer, "")
+            await self._journal.audit(way.actor, "OpenTunnel", way.member, "OK", peer, "")
         except StorageFailed as error:
-            log.error("audit entry lost", action="OpenTunnel", subject=row.member, error=str(error))
+            log.error("audit entry lost", action="OpenTunnel", subject=way.member, error=str(error))
 
     def _revoked(self, row: AccessRow) -> None:
         for task in self._of_access.pop(row.id, ()):
             task.cancel()
+
+
+def _left(row: AccessRow | None, now: float) -> float | None:
+    """Seconds until the token ends; None: it doesn't, or there is none."""
+    return None if row is None or row.expires is None else row.expires - now
 
 
 def _named(wanted: Wanted) -> str:

@@ -77,7 +77,7 @@ class Members:
             raise self.failure
         self.released.append((path, cluster_uid))
 
-    async def way(self, requester: str, uid: str, path: str, password: Secret) -> Way:
+    async def way(self, uid: str, path: str, password: Secret) -> Way:
         if not self.gateway:
             return Way(b"CA", Secret(""), b"")
         known = password.reveal() or f"password-{len(self.minted)}"

@@ -193,7 +193,7 @@ class AuthTokenRequests:
             body = await self._say(body, [Condition(READY, "False", "Asked", f"{target.path} is asked")], before)
         try:
             minted = await self._issuing.mint(requester, uid, spec, target)
-            way = await self._issuing.way(requester, uid, target.path, password_of(secret))
+            way = await self._issuing.way(uid, target.path, password_of(secret))
         except ArboraError as error:
             await self._audit(requester, "CreateToken", target.path, error.reason, str(error))
             usable = secret is not None and holds_token(secret) and self._wall() < before.expires

@@ -21,9 +21,7 @@ from arbora.identity.seal import new_recipient, open_sealed, token_context
 from arbora.rpc.guard import Caller, caller
 from arbora.secret import Secret
 from arbora.v1 import credential_pb2 as pb
-from arbora.v1 import member_pb2
 from arbora_hub.api.access import AccessList
-from arbora_hub.api.members import GET_MEMBER
 from arbora_hub.credentials.minting import Minting
 from arbora_hub.enrollment.authority import HubAuthority
 from arbora_hub.gateway.gateway import Gateway
@@ -31,8 +29,7 @@ from arbora_hub.gateway.naming import dotted
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.kubernetes.tokens.decide import Target
 from arbora_hub.kubernetes.tokens.spec import RequestSpec, grant_id
-from arbora_hub.tree.calls import Calls
-from arbora_hub.tree.route import Below, to_member
+from arbora_hub.tree.statuses import Statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +59,14 @@ class Issuing:
     def __init__(
         self,
         inventory: Inventory,
-        calls: Calls,
+        statuses: Statuses,
         minting: Minting,
         accesses: AccessList,
         gateway: Gateway,
         authority: HubAuthority,
     ) -> None:
         self._inventory = inventory
-        self._calls = calls
+        self._statuses = statuses
         self._minting = minting
         self._accesses = accesses
         self._gateway = gateway
@@ -103,9 +100,9 @@ class Issuing:
         _act_as(requester)
         await self._minting.revoke(pb.RevokeGrantRequest(member=path, id=grant_id(uid), cluster_uid=cluster_uid))
 
-    async def way(self, requester: str, uid: str, path: str, password: Secret) -> Way:
+    async def way(self, uid: str, path: str, password: Secret) -> Way:
         """The way into the member. password: the connect token in the Secret; empty: a new one is made."""
-        status = await self._status(requester, path)
+        status = await self._statuses.of(path)
         gateway = self._gateway.address
         if not gateway or not status.reachable:
             return Way(status.api_ca_pem, Secret(""), b"")
@@ -123,16 +120,6 @@ class Issuing:
         """End the way in, and every connection on it."""
         with suppress(NotFound):
             await self._accesses.revoke(_access(uid))
-
-    async def _status(self, requester: str, path: str) -> member_pb2.ClusterStatus:
-        """What the member last said of itself."""
-        place = to_member(self._inventory.own_path, path)
-        if isinstance(place, Below):
-            _act_as(requester)
-            asked = member_pb2.GetMemberRequest(path=place.text)
-            answer = await self._calls.forward(place.child, GET_MEMBER, asked, member_pb2.GetMemberResponse)
-            return answer.member.status
-        return self._inventory.resolve(place.name).status or member_pb2.ClusterStatus()
 
     def _opens(self, password: Secret, uid: str, member: str) -> bool:
         try:
