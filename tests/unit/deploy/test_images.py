@@ -138,9 +138,9 @@ def test_a_wheel_of_what_is_copied_holds_that_daemon_and_not_the_other(image: st
         names = archive.namelist()
         scripts = configparser.ConfigParser()
         scripts.read_string(archive.read(f"arbora-{__version__}.dist-info/entry_points.txt").decode())
-    assert {f"arbora_{image}/app.py", "arbora/cli/main.py"} <= set(names)
+    assert {f"arbora_{image}/app.py", "arbora/__main__.py"} <= set(names)
     assert not [name for name in names if name.startswith(f"arbora_{OTHER[image]}/")]
-    assert scripts["console_scripts"]["arbora"] == "arbora.cli.main:run"
+    assert scripts["console_scripts"]["arbora"] == "arbora.__main__:main"
 
 
 def test_a_wheel_of_what_the_plugin_copies_holds_neither_daemon(tmp_path: Path) -> None:
