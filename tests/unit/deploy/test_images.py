@@ -20,11 +20,13 @@ from arbora.version import __version__
 from arbora_agent.manifest.agent import render
 from arbora_agent.manifest.settings import ManifestSettings
 from arbora_hub.settings import CLIENT_PORT, JOIN_PORT, SESSION_PORT
+from deploy.plugin.build import command
 from tests.unit.deploy.dockerfile import copied, environment, last, stages
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
 IMAGES = ("hub", "agent")
+"""The daemons; the credential plugin's is of another kind, and has tests of its own."""
 OTHER = {"hub": "agent", "agent": "hub"}
 
 
@@ -32,7 +34,7 @@ def dockerfile(image: str) -> Path:
     return DEPLOY / f"{image}.Dockerfile"
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", (*IMAGES, "plugin"))
 def test_everything_that_is_copied_is_there(image: str) -> None:
     for source in copied(dockerfile(image)):
         assert (ROOT / source).exists(), source
@@ -52,14 +54,14 @@ def test_the_build_tools_stay_in_the_first_stage(image: str) -> None:
     assert [each.rest for each in final if each.word == "COPY"] == ["--from=build /opt/arbora /opt/arbora"]
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", (*IMAGES, "plugin"))
 def test_versions_are_those_of_the_constraints(image: str) -> None:
     first, _ = stages(dockerfile(image))
     assert environment(first)["PIP_CONSTRAINT"] == "/src/constraints.txt"
     assert "constraints.txt" in copied(dockerfile(image))
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", (*IMAGES, "plugin"))
 def test_it_runs_as_a_user_with_a_number_that_is_not_root(image: str) -> None:
     user = last(stages(dockerfile(image))[-1], "USER").rest
     numbers = re.fullmatch(r"(\d+):(\d+)", user)
@@ -82,11 +84,11 @@ def test_the_entry_point_is_the_console_script_and_its_command_exists(image: str
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     (entry,) = last(final, "ENTRYPOINT").arguments
     assert entry in scripts
-    command = typer.main.get_command(app)
+    called = typer.main.get_command(app)
     arguments = last(final, "CMD").arguments
     for word in (each for each in arguments if not each.startswith("-")):
-        command = command.commands[word]  # type: ignore[attr-defined]
-    known = {option for parameter in command.params for option in parameter.opts}
+        called = called.commands[word]  # type: ignore[attr-defined]
+    known = {option for parameter in called.params for option in parameter.opts}
     assert {each.partition("=")[0] for each in arguments if each.startswith("-")} <= known
 
 
@@ -111,9 +113,9 @@ def test_the_hub_opens_its_three_ports_and_the_agent_none() -> None:
     assert not [each for each in stages(dockerfile("agent"))[-1] if each.word == "EXPOSE"]
 
 
-@pytest.mark.parametrize("image", IMAGES)
-def test_a_wheel_of_what_is_copied_holds_that_daemon_and_not_the_other(image: str, tmp_path: Path) -> None:
-    tree, out = tmp_path / "src", tmp_path / "out"
+def wheel_of_what_is_copied(image: str, folder: Path) -> Path:
+    """As `pip install .` in the image makes it."""
+    tree, out = folder / "src", folder / "out"
     tree.mkdir()
     for source in copied(dockerfile(image)):
         if (ROOT / source).is_dir():
@@ -127,10 +129,38 @@ def test_a_wheel_of_what_is_copied_holds_that_daemon_and_not_the_other(image: st
         env={key: value for key, value in os.environ.items() if not key.startswith("PIP_")},
     )
     (wheel,) = out.glob(f"arbora-{__version__}-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    return wheel
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_a_wheel_of_what_is_copied_holds_that_daemon_and_not_the_other(image: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel_of_what_is_copied(image, tmp_path)) as archive:
         names = archive.namelist()
         scripts = configparser.ConfigParser()
         scripts.read_string(archive.read(f"arbora-{__version__}.dist-info/entry_points.txt").decode())
-    assert {f"arbora_{image}/app.py", "arbora/cli/main.py"} <= set(names)
+    assert {f"arbora_{image}/app.py", "arbora/__main__.py"} <= set(names)
     assert not [name for name in names if name.startswith(f"arbora_{OTHER[image]}/")]
     assert scripts["console_scripts"]["arbora"] == "arbora.__main__:main"
+
+
+def test_a_wheel_of_what_the_plugin_copies_holds_neither_daemon(tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel_of_what_is_copied("plugin", tmp_path)) as archive:
+        names = archive.namelist()
+    assert "arbora/cli/credential_plugin.py" in names
+    assert {name.partition("/")[0] for name in names} == {"arbora", f"arbora-{__version__}.dist-info"}
+
+
+def test_the_plugins_image_is_what_the_build_made_and_nothing_else() -> None:
+    first, final = stages(dockerfile("plugin"))
+    assert first[0].rest == "python:3.11-slim AS build"
+    assert last(first, "RUN").rest == "/opt/arbora/bin/python -m deploy.plugin.build /plugin"
+    words = ["FROM", "COPY", "USER", "ENTRYPOINT", "CMD"]
+    assert [each.word for each in final] == words
+    assert final[0].rest == "scratch"
+    assert final[1].rest == "--from=build /plugin /plugin"
+
+
+def test_the_plugins_image_starts_as_the_build_says() -> None:
+    final = stages(dockerfile("plugin"))[-1]
+    assert last(final, "ENTRYPOINT").arguments == [*command(Path("/plugin")), "/plugin/plugin.py"]
+    assert last(final, "CMD").arguments == ["credential-plugin"]
