@@ -153,7 +153,7 @@ async def test_nobody_without_a_token_of_the_cluster_is_heard(tmp_path: Path) ->
             node.xid(0, 79)
             await eventually(lambda: "token" in node.agent.uplink.trouble, "refused")
             assert not node.agent.uplink.connected
-            assert free(hub) == 8
+            await eventually(lambda: free(hub) == 8, "the hub knows what Kubernetes says, and no more")
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from arbora.identity.bearer import Role
+from arbora.tunnel.ends import TunnelEnd
 from arbora.tunnel.splice import splice
 from arbora_hub.gateway import proxy
 from tests.support.eventually import eventually
@@ -23,8 +24,7 @@ from tests.support.reach import (
     Made,
     Reach,
     Streams,
-    answer_of,
-    dialled,
+    ask,
     head,
     hub_below,
     member,
@@ -97,31 +97,18 @@ async def test_a_way_ends_with_the_lifetime_of_its_token(tmp_path: Path, between
 
 
 async def test_a_token_that_is_revoked_while_its_way_is_being_opened_opens_none(tmp_path: Path) -> None:
-    opens = asyncio.Event()
-
-    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        opens.set()
-        await echo(reader, writer)
-
-    async with far_server(slow) as far, reach(tmp_path, far.address) as it:
+    async with far_server(echo) as far, reach(tmp_path, far.address) as it:
         made = await it.token()
-        audit = it.root.hub.journal.audit
-        revoked = asyncio.Event()
+        opened = it.root.hub.tunnels.open
 
-        async def delayed(*entry: str) -> None:
-            await revoked.wait()
-            await audit(*entry)
+        @asynccontextmanager
+        async def revoked_meanwhile(path: str, requester: str) -> AsyncIterator[TunnelEnd]:
+            async with opened(path, requester) as end:
+                await it.root.hub.accesses.revoke(made.name)
+                yield end
 
-        # what happens between the question to the member and the answer to the client takes its time
-        it.root.hub.journal.audit = delayed  # type: ignore[method-assign]
-        async with dialled(made) as (reader, writer):
-            writer.write(head(made))
-            async with asyncio.timeout(5.0):
-                await opens.wait()
-            await it.root.hub.accesses.revoke(made.name)
-            revoked.set()
-            answer = await answer_of(reader)
-            assert answer.status == 407, answer
+        it.root.hub.tunnels.open = revoked_meanwhile  # type: ignore[method-assign, assignment]
+        assert (await ask(made, head(made))).status == 407
         await far.until_left()
         await it.until_idle()
 
