@@ -10,12 +10,13 @@ import pytest
 from arbora_agent.cluster.kubernetes import from_kubeconfig
 from tests.contract.cluster import ClusterContract
 from tests.contract.cluster_nodes import ClusterNodesContract
+from tests.contract.rights import RightsContract
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver, KubernetesWorld
 from tests.envtest.installed import install, settings
 
 
-class TestAdminsAgent(ClusterContract, ClusterNodesContract):
+class TestAdminsAgent(ClusterContract, ClusterNodesContract, RightsContract):
     @pytest.fixture
     async def world(self, plane: ControlPlane, driver: Driver) -> AsyncIterator[KubernetesWorld]:
         async with KubernetesWorld(driver, from_kubeconfig(plane.kubeconfig)) as world:
