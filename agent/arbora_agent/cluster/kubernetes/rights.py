@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arbora.kubernetes.api import ApiServer
+from arbora.errors import ArboraError
+from arbora.kubernetes.api import Answer, ApiServer
 from arbora.kubernetes.discovery import Resource
 from arbora.kubernetes.failures import failure
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef, ref_of
@@ -36,7 +37,7 @@ class KubernetesRights:
         if answer.status == 404:
             return None
         if not answer.ok:
-            raise failure(answer.status, answer.body, str(ref), answer.retry_after)
+            raise _failure(answer, ref)
         return Standing(str(answer.body["metadata"]["uid"]), answer.body)
 
     async def make(self, manifest: Manifest) -> Standing:
@@ -46,7 +47,7 @@ class KubernetesRights:
             "POST", _path(ref, collection=True), params={"fieldManager": FIELD_MANAGER}, body=manifest
         )
         if not answer.ok:
-            raise failure(answer.status, answer.body, str(ref), answer.retry_after)
+            raise _failure(answer, ref)
         return Standing(str(answer.body["metadata"]["uid"]), answer.body)
 
     async def remove(self, ref: ObjectRef, uid: str) -> None:
@@ -60,7 +61,7 @@ class KubernetesRights:
         answer = await self._api.request("DELETE", _path(ref), body=options)
         # A conflict is the precondition: another object bears the name now, so ours is gone.
         if not answer.ok and answer.status not in (404, 409):
-            raise failure(answer.status, answer.body, str(ref), answer.retry_after)
+            raise _failure(answer, ref)
 
     async def ledger(self) -> Page:
         """The ledger as it is now. Raises ObjectRejected, ClusterUnavailable."""
@@ -71,6 +72,15 @@ class KubernetesRights:
         if page.version:
             return Page(*await self._ledger.change(changes, page.version))
         return Page(*await self._ledger.create(changes))
+
+
+def _failure(answer: Answer, ref: ObjectRef) -> ArboraError:
+    error = failure(answer.status, answer.body, str(ref), answer.retry_after)
+    if answer.status == 403:
+        error.hint = (
+            "Install the agent anew with `arbora agent manifest` and the same --allow options as it runs with."
+        )
+    return error
 
 
 def _path(ref: ObjectRef, *, collection: bool = False) -> str:
