@@ -42,7 +42,11 @@ NOUNS = {
         "wait": "name state timeout seen",
         "delete": "name orphan",
     },
-    "tokens": {"create": "member namespace service_account audiences lifetime"},
+    "tokens": {
+        "create": "member namespace service_account audiences lifetime grant cluster_uid",
+        "grants": "member",
+        "revoke": "member id cluster_uid",
+    },
     "events": {"list": "subject", "watch": "subject"},
     "audit": {"list": ""},
     "access": {"create": "name role lifetime", "list": "", "revoke": "name", "whoami": ""},
