@@ -272,7 +272,8 @@ async def test_an_agent_that_may_grant_may_do_nothing_else(
     async with KubernetesWorld(driver) as world:
         team, own = world.namespace, world.name("arbora")
         allow: dict[str, Any] = {"allow_roles": (f"{team}/reader",), "allow_cluster_roles": ("view",)}
-        await install(plane, driver, tmp_path, settings(namespace=own, allow_tokens=(f"{team}/*",), **allow))
+        wanted = settings(namespace=own, allow_tokens=(f"{team}/*",), **allow)
+        world.access = await install(plane, driver, tmp_path, wanted)
         rights = {
             ("create", "serviceaccounts", "token", team, "anybody"): True,
             ("create", "serviceaccounts", "token", "default", "default"): False,
@@ -303,6 +304,16 @@ async def test_an_agent_that_may_grant_may_do_nothing_else(
                 return bool((await driver.ask("POST", path, review))["status"]["allowed"]) is allowed
 
             await eventually(judged, f"{verb} {resource} in {namespace or 'the cluster'}: {allowed}", 3.0)
+        reader = ObjectRef(ROLE, team, "reader")
+        rbac = {"apiVersion": ROLE.api_version, "kind": ROLE.kind, "rules": [NODES]}
+        await driver.create({**rbac, "metadata": {"name": reader.name, "namespace": team}})
+        cluster = await world.cluster()
+        granter = over(cluster.rights, GrantPolicy.parse((f"{team}/reader",), ("view",), ""))
+        id = world.name("named")
+        await granter.grant(Grant(id, team, "runner", (AskedRole(team, "reader"),), (AskedRole("", "view"),)))
+        assert len((await granter.grants()).made_for(id)) == 3
+        await granter.revoke(id, "")
+        assert await world.read(ObjectRef(ROLE_BINDING, team, f"arbora.{id}.reader")) is None
 
 
 async def test_a_member_that_was_replaced_is_refused(granting: Granting) -> None:
