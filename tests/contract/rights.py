@@ -146,7 +146,9 @@ class RightsContract:
 
     async def test_the_ledger_is_in_the_agents_namespace(self, world: World) -> None:
         cluster = await world.cluster()
-        page = await cluster.rights.write(await cluster.rights.ledger(), {world.name("grant"): "x"})
+        key = world.name("grant")
+        page = await cluster.rights.write(await cluster.rights.ledger(), {key: "x"})
         stored = await world.read(ObjectRef(Gvk("v1", "ConfigMap"), cluster.namespace, GRANT_LEDGER))
         assert stored is not None
         assert stored["data"] == page.data
+        await cluster.rights.write(page, {key: None})
