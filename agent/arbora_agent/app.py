@@ -1,8 +1,8 @@
 """The composition root: builds every part of an agent, wires them, runs them until told to stop.
 
 cluster -> identity (join at the first start) -> exchange (from the journal) -> link
-down: assignments -> reconciler -> cluster        token requests -> minter
-up:   capacity, workload status, token answers, events, and GPUs as the agents of nodes report them
+down: assignments -> reconciler -> cluster        requests for tokens and grants -> credentials -> cluster
+up:   capacity, workload status, answers, events, and GPUs as the agents of nodes report them
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ from arbora.version import __version__
 from arbora.workloads.model import AssignmentStatus
 from arbora.workloads.wire import status_to_wire
 from arbora_agent.allow import TokenPolicy
+from arbora_agent.allow_grants import GrantPolicy
 from arbora_agent.cluster.port import Cluster, ClusterFacts
-from arbora_agent.credentials import TokenMinter
+from arbora_agent.credentials import Credentials
 from arbora_agent.desired import Desired
+from arbora_agent.grants.granter import Granter
 from arbora_agent.journal import Journal
+from arbora_agent.minting import TokenMinter
 from arbora_agent.observe import CapacityReport
 from arbora_agent.settings import AgentSettings
 from arbora_agent.tunnels import tunnels
@@ -108,7 +111,10 @@ class Agent:
         self._store = store
         self._clock = clock
         self._hooks = hooks
-        self._policy = TokenPolicy.parse(settings.allow_tokens, settings.max_token_seconds)
+        self._tokens = TokenPolicy.parse(settings.allow_tokens, settings.max_token_seconds)
+        self._grants = GrantPolicy.parse(
+            settings.allow_roles, settings.allow_cluster_roles, settings.allow_rules_of
+        )
         self._chance = random.Random(secrets.randbits(64))
         self._events = 0
         self._path = Path()
@@ -156,9 +162,11 @@ class Agent:
             clock=self._clock,
             chance=self._chance.random,
         )
-        minter = TokenMinter(self.cluster, self._policy, lambda: self._path, self._answer)
+        minter = TokenMinter(self.cluster, self._tokens, lambda: self._path)
+        granter = Granter(lambda: self.cluster.rights, self._grants)
+        credentials = Credentials(self.cluster, minter, granter, self._answer)
         ways = tunnels(link, lambda: self.cluster.facts().api_address, self.settings.tunnels)
-        desired = Desired(exchange, journal, reconciler, minter, ways)
+        desired = Desired(exchange, journal, reconciler, credentials, ways)
         routed.append(desired)
         self.nodes = nodes = self._node_agents(link, reconciler)
         said = nodes.devices.nodes if nodes is not None else dict
@@ -172,7 +180,7 @@ class Agent:
             self.cluster.run(),
             link.run(),
             reconciler.run(),
-            minter.run(),
+            credentials.run(),
             ways.run(),
             capacity.run(),
             journal.run(exchange),
@@ -276,9 +284,10 @@ class Agent:
         self.link.delete(f"workload/{uid}")
         journal.reported(uid, None)
 
-    def _answer(self, answer: credential_pb2.TokenAnswer) -> None:
+    def _answer(self, answer: credential_pb2.TokenAnswer | credential_pb2.GrantAnswer) -> None:
         assert self.link is not None
-        self.link.put(f"token/{answer.id}", answer.SerializeToString(), volatile=True)
+        kind = "token" if isinstance(answer, credential_pb2.TokenAnswer) else "grant"
+        self.link.put(f"{kind}/{answer.id}", answer.SerializeToString(), volatile=True)
 
     def _event(self, severity: Severity, reason: str, subject: str, message: str) -> None:
         assert self.link is not None

@@ -1,7 +1,8 @@
-"""What comes down the link, sent to whoever does it: assignments, token requests, settings.
+"""What comes down the link, sent to whoever does it: assignments, requests for tokens, settings.
 
 assignment/<uid>      -> the reconciler        (gone without being withdrawn: left alone)
-token-request/<id>    -> the token minter      (consumed)
+token-request/<id>    -> tokens and grants     (consumed)
+grant-request/<id>    -> tokens and grants     (consumed)
 tunnel/<id>           -> a way to the API server, or its cut  (consumed)
 settings              -> the link's trust bundle, and this member's path
 """
@@ -21,7 +22,7 @@ from arbora.session.link import Link
 from arbora.tunnel.dialing import TunnelDialer
 from arbora.v1 import session_pb2, workload_pb2
 from arbora.workloads.wire import assignment_from_wire
-from arbora_agent.credentials import TokenMinter
+from arbora_agent.credentials import Credentials
 from arbora_agent.journal import KEPT_KINDS, Journal
 from arbora_agent.workloads.reconciler import Reconciler
 
@@ -36,13 +37,13 @@ class Desired:
         exchange: Exchange,
         journal: Journal,
         reconciler: Reconciler,
-        minter: TokenMinter,
+        credentials: Credentials,
         tunnels: TunnelDialer,
     ) -> None:
         self._exchange = exchange
         self._journal = journal
         self._reconciler = reconciler
-        self._minter = minter
+        self._credentials = credentials
         self._tunnels = tunnels
         self._settings_changed = asyncio.Event()
         self._unknown: set[str] = set()
@@ -102,7 +103,10 @@ class Desired:
                 log.warning("unreadable assignment", key=key, error=str(error))
         elif kind == "token-request":
             self._exchange.discard(key)
-            self._minter.request(value)
+            self._credentials.token_request(value)
+        elif kind == "grant-request":
+            self._exchange.discard(key)
+            self._credentials.grant_request(value)
         elif kind == "tunnel":
             self._exchange.discard(key)
             if value:

@@ -27,7 +27,13 @@ class AgentSettings:
     context: str = ""
     """The context of that file."""
     allow_tokens: tuple[str, ...] = ()
-    """namespace/service-account for which this member lets tokens be minted; empty: for none."""
+    """namespace/service-account, or namespace/*, for which this member lets tokens be minted; empty: for none."""
+    allow_roles: tuple[str, ...] = ()
+    """namespace/role: roles that exist and may be bound to such accounts."""
+    allow_cluster_roles: tuple[str, ...] = ()
+    """Cluster roles that exist and may be bound to such accounts for the whole cluster."""
+    allow_rules_of: str = ""
+    """The cluster role beyond whose rules no role may go that is asked for by its rules; empty: none may be."""
     max_token_seconds: int = 3600
     """Longest life of such a token."""
     identity_secret: bool = False

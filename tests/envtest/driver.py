@@ -161,6 +161,24 @@ class Driver:
         asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         return Secret((await self.ask("POST", f"{path}/token", asked))["status"]["token"])
 
+    async def may(self, token: Secret, namespace: str, verb: str, group: str, resource: str) -> bool:
+        """Whether the bearer of a token may do this, as `kubectl auth can-i` asks. Raises ApiAnswer."""
+        asked = {"namespace": namespace, "verb": verb, "group": group, "resource": resource}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        # Without the admin's certificate, which would win over the token.
+        context = ssl.create_default_context(cafile=str(self._plane.ca_file))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+            async with session.post(
+                f"{self._plane.server}/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                json={**review, "spec": {"resourceAttributes": asked}},
+                headers={"Authorization": f"Bearer {token.reveal()}"},
+                timeout=aiohttp.ClientTimeout(total=10),
+            ) as response:
+                answer = await response.json()
+                if response.status >= 300:
+                    raise ApiAnswer(f"{response.status}: {answer.get('message', '')}")
+                return bool(answer["status"]["allowed"])
+
     async def pods_of_job(self, namespace: str, job: str) -> list[str]:
         """The names of the pods that the Job controller made; waits for the first."""
         path = f"/api/v1/namespaces/{namespace}/pods?labelSelector=batch.kubernetes.io/job-name={job}"

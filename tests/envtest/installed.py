@@ -27,6 +27,9 @@ from arbora_hub.app import Hub
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver, collection
 
+CEILING = "arbora-test-ceiling"
+"""The cluster role of every test that bounds rules: an installation is bound to one, for good."""
+
 
 def settings(**changed: Any) -> ManifestSettings:
     """Settings of an installation that nobody dials."""
@@ -59,6 +62,16 @@ async def install(plane: ControlPlane, driver: Driver, folder: Path, wanted: Man
     where = urlsplit(plane.server)
     environ = {"KUBERNETES_SERVICE_HOST": str(where.hostname), "KUBERNETES_SERVICE_PORT": str(where.port)}
     return in_cluster(folder, environ)
+
+
+async def ceiling(driver: Driver, *rules: Mapping[str, Any]) -> None:
+    """Somebody makes CEILING, or changes it."""
+    manifest = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": CEILING},
+    }
+    await apply(driver, {**manifest, "rules": list(rules)})
 
 
 @asynccontextmanager

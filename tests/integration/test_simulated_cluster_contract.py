@@ -15,6 +15,7 @@ from arbora_agent.cluster.port import CONDITION_TYPE, Cluster
 from arbora_agent.cluster.simulated import SimulatedCluster, SimulatedNode, Simulation
 from tests.contract.cluster import ClusterContract
 from tests.contract.cluster_nodes import ClusterNodesContract
+from tests.contract.rights import RightsContract
 
 
 class SimulatedWorld:
@@ -92,7 +93,7 @@ class SimulatedWorld:
         self.simulation.finish(ref)
 
 
-class TestSimulatedCluster(ClusterContract, ClusterNodesContract):
+class TestSimulatedCluster(ClusterContract, ClusterNodesContract, RightsContract):
     @pytest.fixture
     async def world(self) -> AsyncIterator[SimulatedWorld]:
         world = SimulatedWorld()

@@ -186,7 +186,7 @@ async def test_an_api_server_that_is_down_costs_an_answer_and_nothing_else(tmp_p
             await agent.until_online()
             make_account(agent)
             agent.simulation.fail_api(message="etcd is down")
-            with pytest.raises(Unavailable, match="edge-7 could not mint the token: etcd is down"):
+            with pytest.raises(Unavailable, match="edge-7 could not do it: etcd is down"):
                 await hub.admin.tokens.create("edge-7", "default", "runner")
             agent.simulation.restore_api()
             assert (await hub.admin.tokens.create("edge-7", "default", "runner")).secret

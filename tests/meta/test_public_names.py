@@ -43,7 +43,11 @@ NOUNS = {
         "delete": "name orphan",
     },
     "connect_tokens": {"create": "path lifetime name"},
-    "tokens": {"create": "member namespace service_account audiences lifetime"},
+    "tokens": {
+        "create": "member namespace service_account audiences lifetime grant cluster_uid",
+        "grants": "member",
+        "revoke": "member id cluster_uid",
+    },
     "events": {"list": "subject", "watch": "subject"},
     "audit": {"list": ""},
     "access": {"create": "name role lifetime", "list": "", "revoke": "name", "whoami": ""},

@@ -24,7 +24,7 @@ from arbora.identity.authority import make_authority, to_pem
 from arbora.identity.issue import issue_server
 from arbora.rpc.status import code_of, detail_of
 from arbora.secret import Secret
-from arbora.v1 import access_pb2, enrollment_pb2, event_pb2, gpu_pb2, member_pb2, workload_pb2
+from arbora.v1 import access_pb2, credential_pb2, enrollment_pb2, event_pb2, gpu_pb2, member_pb2, workload_pb2
 from tests.support.fake_gpus import make_gpu
 from tests.support.fake_services import add_services
 
@@ -108,6 +108,7 @@ class FakeHub:
         """host:port of the gateway into members; empty: there is none."""
         self.join_tokens: dict[str, access_pb2.JoinToken] = {}
         self.allowed_tokens: set[tuple[str, str]] = {("team", "runner")}
+        self.grants: dict[tuple[str, str], credential_pb2.GrantInfo] = {}
         self.member_secret = "a-token-of-the-member"
         self.authority = [access_pb2.AuthorityKey(serial="a1", phase="active", pin="ab" * 32)]
         self.uplink: access_pb2.Uplink | None = None

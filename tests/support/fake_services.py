@@ -256,7 +256,27 @@ class _Credentials(credential_pb2_grpc.CredentialServiceServicer):
         answer = credential_pb2.CreateTokenResponse(id="t1", member=path)
         answer.token.ciphertext = sealed
         answer.token.lifetime.FromTimedelta(min(request.lifetime.ToTimedelta(), timedelta(minutes=30)))
+        if request.HasField("grant"):
+            self._hub.grants[(path, request.grant.id)] = credential_pb2.GrantInfo(
+                id=request.grant.id,
+                namespace=request.namespace,
+                service_account=request.service_account,
+                roles=request.grant.roles,
+                cluster_roles=request.grant.cluster_roles,
+                requester="access/test",
+                made=[f"ServiceAccount {request.namespace}/{request.service_account}"],
+            )
+            answer.steps.add(type="ServiceAccountFoundOrCreated", reason="Created")
         return answer
+
+    def ListGrants(self, request: Any, context: Any) -> Any:
+        path = f"/{request.member.removeprefix('/')}"
+        kept = [grant for (member, _), grant in sorted(self._hub.grants.items()) if member == path]
+        return credential_pb2.ListGrantsResponse(grants=kept, member=path)
+
+    def RevokeGrant(self, request: Any, context: Any) -> Any:
+        self._hub.grants.pop((f"/{request.member.removeprefix('/')}", request.id), None)
+        return credential_pb2.RevokeGrantResponse()
 
 
 class _Events(event_pb2_grpc.EventServiceServicer):

@@ -16,6 +16,7 @@ from arbora.kubernetes.failures import ClusterUnavailable as ClusterUnavailable
 from arbora.kubernetes.failures import ObjectRejected as ObjectRejected
 from arbora.manifests.objects import Manifest, ObjectRef
 from arbora.secret import Secret
+from arbora_agent.cluster.rights import Rights
 
 LABEL_WORKLOAD = "arbora.dev/workload"
 """On every object that was applied for a workload: the workload's uid."""
@@ -112,6 +113,11 @@ class Cluster(Protocol):
     @property
     def namespace(self) -> str:
         """The agent's own namespace. Known once it is connected."""
+        ...
+
+    @property
+    def rights(self) -> Rights:
+        """What grants of rights need. Once it is connected; before, raises ClusterUnavailable."""
         ...
 
     async def connect(self) -> ClusterFacts:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 
+from arbora_agent.manifest.grants import grants
 from arbora_agent.manifest.names import JOIN_SECRET, METRICS_PORT, NAME
 from arbora_agent.manifest.node_agents import node_agents
 from arbora_agent.manifest.objects import (
@@ -22,7 +23,7 @@ from arbora_agent.manifest.objects import (
     scraped,
 )
 from arbora_agent.manifest.rights import cluster_rules, own_rules, rule
-from arbora_agent.manifest.settings import ManifestSettings, accounts, check
+from arbora_agent.manifest.settings import ManifestSettings, accounts, check, roles
 from arbora_agent.node_agent.settings import NODE_PORT
 
 
@@ -36,6 +37,7 @@ def render(settings: ManifestSettings) -> list[Object]:
         "allow-tokens": " ".join(f"{namespace}/{name}" for namespace in allowed for name in allowed[namespace]),
         "node-address": f":{NODE_PORT}" if settings.node_agents else "",
         "mark-nodes": " ".join(sorted(set(settings.mark_nodes))),
+        **_allowed(settings),
     }
     own = settings.namespace
     encoded = base64.b64encode(settings.join_token.encode()).decode()
@@ -52,12 +54,24 @@ def render(settings: ManifestSettings) -> list[Object]:
     ]
     for namespace, names in allowed.items():
         role = f"{NAME}-tokens"
-        rules = [rule("", ("serviceaccounts/token",), ("create",), names)]
+        rules = [rule("", ("serviceaccounts/token",), ("create",), () if names == ["*"] else names)]
         objects.append(make(RBAC, "Role", role, namespace, rules=rules))
         objects.append(binding("RoleBinding", "Role", role, namespace, own))
+    objects += grants(settings)
     if settings.node_agents:
         objects += node_agents(settings)
     return objects
+
+
+def _allowed(settings: ManifestSettings) -> dict[str, str]:
+    """What may be granted; nothing where nothing may, so that such an installation stays as it was."""
+    named = roles(settings.allow_roles)
+    allowed = {
+        "allow-roles": " ".join(f"{namespace}/{name}" for namespace in named for name in named[namespace]),
+        "allow-cluster-roles": " ".join(sorted(set(settings.allow_cluster_roles))),
+        "allow-rules-of": settings.allow_rules_of,
+    }
+    return {key: value for key, value in allowed.items() if value}
 
 
 def _namespace(settings: ManifestSettings) -> Object:
@@ -73,7 +87,7 @@ def _deployment(settings: ManifestSettings, config: dict[str, str]) -> Object:
         "serviceAccountName": NAME,
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "securityContext": pod_security(),
-        "containers": [_container(settings)],
+        "containers": [_container(settings, config)],
         "volumes": [
             {"name": "state", "emptyDir": {"sizeLimit": "256Mi"}},
             {"name": "scratch", "emptyDir": {"sizeLimit": "16Mi"}},
@@ -91,8 +105,7 @@ def _deployment(settings: ManifestSettings, config: dict[str, str]) -> Object:
     return make("apps/v1", "Deployment", NAME, settings.namespace, spec=spec)
 
 
-def _container(settings: ManifestSettings) -> Object:
-    keys = ("hub", "name", "allow-tokens", "node-address", "mark-nodes")
+def _container(settings: ManifestSettings, config: dict[str, str]) -> Object:
     return {
         "name": "agent",
         "image": settings.image,
@@ -110,7 +123,7 @@ def _container(settings: ManifestSettings) -> Object:
                 "name": f"ARBORA_{key.replace('-', '_').upper()}",
                 "valueFrom": {"configMapKeyRef": {"name": NAME, "key": key}},
             }
-            for key in keys
+            for key in config
         ],
         **ports(
             **({"nodes": NODE_PORT} if settings.node_agents else {}),

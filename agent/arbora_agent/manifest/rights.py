@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from arbora_agent.manifest.names import APPLIED_KINDS, IDENTITY_SECRET, NODE_CONFIG
+from arbora_agent.manifest.names import APPLIED_KINDS, GRANT_LEDGER, IDENTITY_SECRET, NODE_CONFIG
 from arbora_agent.manifest.settings import ManifestSettings, grant
 
 Rule = dict[str, list[str]]
@@ -46,7 +46,11 @@ def own_rules(settings: ManifestSettings) -> list[Rule]:
 
     A right to create can't be bound to a name, as RBAC sees none yet.
     """
-    records = (APPLIED_KINDS, NODE_CONFIG) if settings.node_agents else (APPLIED_KINDS,)
+    records = [
+        APPLIED_KINDS,
+        *([NODE_CONFIG] if settings.node_agents else []),
+        *([GRANT_LEDGER] if settings.grants_rights else []),
+    ]
     return [
         rule("", ("secrets",), ("get", "update", "patch"), (IDENTITY_SECRET,)),
         rule("", ("secrets",), ("create",)),

@@ -18,6 +18,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,512}")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
 _GROUP = re.compile(r"core|[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _RESOURCE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_ROLE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9_-])?")
 _ACCOUNT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
@@ -32,7 +33,13 @@ class ManifestSettings:
     name: str = ""
     """The member's name; empty for the one in the join token."""
     allow_tokens: tuple[str, ...] = ()
-    """`namespace/serviceaccount` whose tokens the agent may mint; nobody else's."""
+    """`namespace/serviceaccount`, or `namespace/*`, whose tokens the agent may mint; nobody else's."""
+    allow_roles: tuple[str, ...] = ()
+    """`namespace/role`: roles that exist and may be bound to such accounts."""
+    allow_cluster_roles: tuple[str, ...] = ()
+    """Cluster roles that exist and may be bound to such accounts for the whole cluster."""
+    allow_rules_of: str = ""
+    """The cluster role that bounds what new roles may allow, which the agent then is allowed itself."""
     grants: tuple[str, ...] = ()
     """`group/resource` that workloads may hold beyond WORKLOAD_KINDS; the core group is `core`."""
     namespace: str = DEFAULT_NAMESPACE
@@ -54,6 +61,11 @@ class ManifestSettings:
         """Whether node agents run as root."""
         return self.node_agents and (self.kernel_log or self.pod_resources)
 
+    @property
+    def grants_rights(self) -> bool:
+        """Whether roles may come with a token."""
+        return bool(self.allow_roles or self.allow_cluster_roles or self.allow_rules_of)
+
 
 def check(settings: ManifestSettings) -> None:
     """Raises InvalidInput naming the first setting that can't be used; `accounts` and `grant` check the rest."""
@@ -65,6 +77,11 @@ def check(settings: ManifestSettings) -> None:
         check_name(settings.name, "name")
     if settings.runtime_class:
         check_name(settings.runtime_class, "runtime_class")
+    named = [("allow_cluster_roles", each) for each in settings.allow_cluster_roles]
+    if settings.allow_rules_of:
+        named.append(("allow_rules_of", settings.allow_rules_of))
+    for where, role in named:
+        _match(_ROLE, role, where, "Name a cluster role that exists, such as view. There are no wildcards.")
     for mark in settings.mark_nodes:
         if mark not in MARKS:
             raise InvalidInput(
@@ -73,13 +90,25 @@ def check(settings: ManifestSettings) -> None:
 
 
 def accounts(allow_tokens: Iterable[str]) -> dict[str, list[str]]:
-    """Allowed service accounts by namespace, sorted. Raises InvalidInput."""
+    """Allowed service accounts by namespace, sorted; `*` alone where all are. Raises InvalidInput."""
     found: dict[str, set[str]] = {}
     for entry in allow_tokens:
         namespace, _, account = entry.partition("/")
-        if not _ACCOUNT.fullmatch(account):
+        if account != "*" and not _ACCOUNT.fullmatch(account):
             raise InvalidInput(f"{entry!r} is not namespace/serviceaccount", field="allow_tokens")
         found.setdefault(check_name(namespace, "allow_tokens"), set()).add(account)
+    return {name: ["*"] if "*" in found[name] else sorted(found[name]) for name in sorted(found)}
+
+
+def roles(allow_roles: Iterable[str]) -> dict[str, list[str]]:
+    """Roles that may be bound by namespace, sorted. Raises InvalidInput."""
+    found: dict[str, set[str]] = {}
+    for entry in allow_roles:
+        namespace, _, role = entry.partition("/")
+        _match(
+            _ROLE, role, "allow_roles", "Name a role that exists, such as team/runner. There are no wildcards."
+        )
+        found.setdefault(check_name(namespace, "allow_roles"), set()).add(role)
     return {namespace: sorted(found[namespace]) for namespace in sorted(found)}
 
 

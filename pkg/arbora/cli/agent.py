@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from arbora.cli.allowing import AllowClusterRole, AllowRole, AllowRulesOf, AllowToken, allowed
 from arbora.cli.options import examples
 
 app = typer.Typer(no_args_is_help=True, help="Run the agent of a member cluster, or install it.")
@@ -18,17 +19,6 @@ class Mode(StrEnum):
 
     CLUSTER = "cluster"
     NODE = "node"
-
-
-AllowToken = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-token",
-        metavar="NS/ACCOUNT",
-        envvar="ARBORA_ALLOW_TOKENS",
-        help="A service account whose tokens it may give out; repeat for more.",
-    ),
-]
 
 
 MarkNodes = Annotated[
@@ -91,6 +81,9 @@ def run(
         str, typer.Option("--context", metavar="NAME", help="Which context of the kubeconfig.")
     ] = "",
     allow_token: AllowToken = None,
+    allow_role: AllowRole = None,
+    allow_cluster_role: AllowClusterRole = None,
+    allow_rules_of: AllowRulesOf = "",
     node_address: Annotated[
         str,
         typer.Option(
@@ -215,7 +208,7 @@ def run(
         simulate=simulate,
         kubeconfig=str(kubeconfig or ""),
         context=kube_context,
-        allow_tokens=_allowed(allow_token),
+        **allowed(allow_token, allow_role, allow_cluster_role, allow_rules_of),
         identity_secret=identity_secret,
         node_address=node_address,
         mark_nodes=tuple(mark_nodes or ()),
@@ -269,6 +262,9 @@ def manifest(
     name: Annotated[str, typer.Option("--name", help="The member's name; default: the join token's.")] = "",
     image: Annotated[str, typer.Option("--image", help="The agent's image; default: this version's.")] = "",
     allow_token: AllowToken = None,
+    allow_role: AllowRole = None,
+    allow_cluster_role: AllowClusterRole = None,
+    allow_rules_of: AllowRulesOf = "",
     grant: Annotated[
         list[str] | None,
         typer.Option("--grant", metavar="GROUP/RESOURCE", help="A further kind it may apply; repeat for more."),
@@ -318,7 +314,7 @@ def manifest(
         "hub": hub,
         "join_token": token,
         "name": name,
-        "allow_tokens": _allowed(allow_token),
+        **allowed(allow_token, allow_role, allow_cluster_role, allow_rules_of),
         "grants": tuple(grant or ()),
         "node_agents": node_agents,
         "runtime_class": runtime_class,
@@ -341,13 +337,3 @@ def _join_token(text: str, file: Path | None) -> str:
         return file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"the join token file {file} can't be read") from error
-
-
-def _allowed(entries: list[str] | None) -> tuple[str, ...]:
-    from arbora.errors import InvalidInput
-
-    for entry in entries or ():
-        namespace, _, account = entry.partition("/")
-        if not namespace or not account or "/" in account:
-            raise InvalidInput(f"{entry!r} is not namespace/account", field="--allow-token")
-    return tuple(entries or ())

@@ -1,4 +1,4 @@
-"""Tokens of service accounts in members: `hub.tokens`.
+"""Tokens of service accounts in members, and the rights that came with them: `hub.tokens`.
 
 The token travels sealed to a key that is made here for this one call, so no hub on the way can read it, however
 many there are. The seal binds request and member: an answer meant for another request does not open, and one of
@@ -32,6 +32,8 @@ class Token:
     """How long it lives from now; the member may have cut short what was asked for."""
     member: str
     """Path of the member that made it."""
+    steps: tuple[pb.GrantStep, ...] = ()
+    """What was done for the grant; nothing if none was asked for."""
 
 
 class Tokens:
@@ -48,8 +50,16 @@ class Tokens:
         service_account: str,
         audiences: Iterable[str] = (),
         lifetime: timedelta | None = None,
+        *,
+        grant: pb.Grant | None = None,
+        cluster_uid: str = "",
     ) -> Token:
-        """A new token. audiences: none means the API server's own. lifetime: None means one hour."""
+        """A new token. audiences: none means the API server's own. lifetime: None means one hour.
+
+        grant: what the account may do: the member makes what is missing, and keeps it under the grant's id until
+        it is revoked. Asking again with the id repairs it, and takes away what is no longer asked for.
+        cluster_uid: of the namespace kube-system; another cluster than that one refuses.
+        """
         private, recipient = new_recipient()
         request = pb.CreateTokenRequest(
             member=member,
@@ -57,6 +67,8 @@ class Tokens:
             service_account=service_account,
             audiences=list(audiences),
             recipient=recipient,
+            grant=grant,
+            cluster_uid=cluster_uid,
         )
         if lifetime is not None:
             duration = Duration()
@@ -71,7 +83,20 @@ class Tokens:
             )
         context = token_context(answer.id, path)
         secret = open_sealed(private, answer.token.ciphertext, context=context)
-        return Token(Secret(secret.decode()), answer.token.lifetime.ToTimedelta(), answer.member)
+        lifetime = answer.token.lifetime.ToTimedelta()
+        return Token(Secret(secret.decode()), lifetime, answer.member, tuple(answer.steps))
+
+    async def grants(self, member: str) -> list[pb.GrantInfo]:
+        """The grants that a member keeps, in the order of their ids."""
+        return list((await self._calls.read(self._stub.ListGrants, pb.ListGrantsRequest(member=member))).grants)
+
+    async def revoke(self, member: str, id: str, *, cluster_uid: str = "") -> None:
+        """Take a grant back: what was made for it alone is deleted. One that is not there is no error.
+
+        Tokens of an account that goes with it are dead; those of one that stays live on without these roles.
+        """
+        request = pb.RevokeGrantRequest(member=member, id=id, cluster_uid=cluster_uid)
+        await self._calls.write(self._stub.RevokeGrant, request)
 
 
 def _is_named(path: Path, text: str) -> bool:

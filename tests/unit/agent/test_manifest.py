@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from arbora.errors import InvalidInput
+from arbora_agent.cluster import rights
 from arbora_agent.cluster.kubernetes.kinds import CONFIG_MAP
 from arbora_agent.manifest.agent import render
-from arbora_agent.manifest.names import APPLIED_KINDS, NAME, NODE_CONFIG
+from arbora_agent.manifest.names import APPLIED_KINDS, CEILING, GRANT_LEDGER, GRANTS, NAME, NODE_CONFIG
 from arbora_agent.manifest.settings import ManifestSettings
 
 TOKEN = "arb1.tokenid.hunter2.pin"
@@ -88,6 +89,91 @@ def test_tokens_are_minted_for_allowed_accounts_only() -> None:
     }
     assert not [rule for _, _, rule in rules(rendered()) if "serviceaccounts/token" in rule["resources"]]
     assert named(FULL, "ConfigMap", NAME)["data"]["allow-tokens"] == "ml/trainer team/reader team/writer"
+
+
+def test_of_a_whole_namespace_every_account_is_allowed_and_no_other() -> None:
+    objects = rendered(allow_tokens=("team/*", "team/reader", "ml/trainer"))
+    minting = {
+        namespace: rule.get("resourceNames")
+        for _, namespace, rule in rules(objects)
+        if "serviceaccounts/token" in rule["resources"]
+    }
+    assert minting == {"team": None, "ml": ["trainer"]}
+    assert named(objects, "ConfigMap", NAME)["data"]["allow-tokens"] == "ml/trainer team/*"
+
+
+RBAC_GROUP = "rbac.authorization.k8s.io"
+
+
+def rights_over_rights(**changed: Any) -> set[tuple[str, str, str, str]]:
+    """(namespace, resource, verb, name) of everything the agent may do to roles and bindings."""
+    return {
+        (namespace, resource, verb, name)
+        for _, namespace, rule in rules(rendered(**changed))
+        if RBAC_GROUP in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
+def each(namespace: str, resource: str) -> set[tuple[str, str, str, str]]:
+    return {(namespace, resource, verb, "") for verb in ("get", "create", "delete")}
+
+
+def test_rights_over_rights_are_exactly_those_that_are_allowed() -> None:
+    assert rights_over_rights(allow_tokens=("team/*",)) == set()
+    assert rights_over_rights(allow_roles=("team/reader",)) == {
+        ("team", "roles", "get", "reader"),
+        ("team", "roles", "bind", "reader"),
+        *each("team", "rolebindings"),
+    }
+    assert rights_over_rights(allow_cluster_roles=("view",)) == {
+        ("", "clusterroles", "get", "view"),
+        ("", "clusterroles", "bind", "view"),
+        *each("", "clusterrolebindings"),
+    }
+    everything = ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+    assert rights_over_rights(allow_rules_of="edit") == set().union(*(each("", one) for one in everything))
+
+
+def test_the_agent_is_bound_to_the_role_that_bounds_rules_and_only_then() -> None:
+    bound = named(rendered(allow_rules_of="edit"), "ClusterRoleBinding", CEILING)
+    assert bound["roleRef"] == {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": "edit"}
+    assert bound["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "arbora-system"}]
+    assert "edit" not in yaml.safe_dump_all(rendered(allow_roles=("team/reader",), allow_cluster_roles=("view",)))
+
+
+def test_a_running_agent_is_told_what_its_rights_are_for() -> None:
+    objects = rendered(
+        allow_roles=("team/b", "team/a", "ml/a"), allow_cluster_roles=("view", "view"), allow_rules_of="edit"
+    )
+    data = named(objects, "ConfigMap", NAME)["data"]
+    assert (data["allow-roles"], data["allow-cluster-roles"]) == ("ml/a team/a team/b", "view")
+    assert data["allow-rules-of"] == "edit"
+    (container,) = one(rendered(allow_rules_of="edit"), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert "ARBORA_ALLOW_RULES_OF" in {variable["name"] for variable in container["env"]}
+
+
+def test_without_these_options_an_installation_stays_as_it_was() -> None:
+    text = yaml.safe_dump_all(FULL)
+    for word in (GRANTS, CEILING, GRANT_LEDGER, "allow-role", "allow-cluster-role", "allow-rules-of"):
+        assert word not in text
+    (container,) = one(FULL, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert [variable["name"] for variable in container["env"]] == [
+        "ARBORA_HUB",
+        "ARBORA_NAME",
+        "ARBORA_ALLOW_TOKENS",
+        "ARBORA_NODE_ADDRESS",
+        "ARBORA_MARK_NODES",
+    ]
+
+
+def test_the_ledger_is_the_one_that_the_adapter_writes() -> None:
+    assert GRANT_LEDGER == rights.GRANT_LEDGER
+    objects = rendered(allow_roles=("team/reader",))
+    (rule,) = [rule for _, _, rule in rules(objects) if GRANT_LEDGER in rule.get("resourceNames", ())]
+    assert (rule["resources"], rule["verbs"]) == (["configmaps"], ["get", "patch"])
 
 
 def test_workload_kinds_are_an_explicit_list_that_grants_extend() -> None:
@@ -166,7 +252,19 @@ def test_another_configuration_makes_another_pod() -> None:
         ("namespace", "../kube-system"),
         ("allow_tokens", ("team",)),
         ("allow_tokens", ("*/reader",)),
-        ("allow_tokens", ("team/*",)),
+        ("allow_tokens", ("team/a*",)),
+        ("allow_roles", ("team",)),
+        ("allow_roles", ("team/*",)),
+        ("allow_roles", ("*/reader",)),
+        ("allow_roles", ("team/a b",)),
+        ("allow_roles", ("team/a\n",)),
+        ("allow_cluster_roles", ("*",)),
+        ("allow_cluster_roles", ("a/b",)),
+        (
+            "allow_rules_of",
+            "..",
+        ),
+        ("allow_rules_of", "a b"),
         ("allow_tokens", ("team/a/b",)),
         ("grants", ("*/*",)),
         ("grants", ("apps/*",)),

@@ -298,6 +298,46 @@ def test_a_token_is_printed_alone_so_that_scripts_can_take_it(fleet: FakeHub, ar
     assert data == {"member": "/edge-7", "lifetimeSeconds": 1800, "token": "a-token-of-the-member"}
 
 
+GRANTED = ("token", "create", "edge-7", "-n", "team", "--service-account", "runner", "--role", "team/reader")
+
+
+def test_a_token_with_roles_tells_its_grant_on_stderr(fleet: FakeHub, arbora: Arbora) -> None:
+    result = arbora(*GRANTED, "--cluster-role", "view", "--lifetime", "15m")
+    assert ok(result) == "a-token-of-the-member\n"
+    ((_, id),) = fleet.grants
+    assert id.startswith("runner-")
+    assert result.stderr == f"note: grant {id}; end it with: arbora token revoke /edge-7 {id}\n"
+    ok(arbora(*GRANTED))
+    assert len(fleet.grants) == 1, "the same caller and account, the same id"
+    ok(arbora(*GRANTED, "--grant", "mine"))
+    data = json.loads(ok(arbora(*GRANTED, "--grant", "mine", "-o", "json")))
+    assert data["grant"] == "mine"
+    assert data["steps"][0]["type"] == "ServiceAccountFoundOrCreated"
+    assert len(fleet.grants) == 2
+
+
+def test_grants_are_listed_and_revoked(fleet: FakeHub, arbora: Arbora) -> None:
+    assert arbora("token", "list", "edge-7").stderr == "no grants\n"
+    ok(arbora(*GRANTED, "--cluster-role", "view", "--grant", "ci"))
+    listed = rows(ok(arbora("token", "list", "/edge-7", "-o", "wide")))
+    assert listed[0] == ["ID", "ACCOUNT", "ROLES", "REQUESTER", "MADE"]
+    assert listed[1][:4] == ["ci", "team/runner", "team/reader,view", "access/test"]
+    (item,) = json.loads(ok(arbora("token", "list", "edge-7", "-o", "json")))["items"]
+    assert item["roles"] == [{"namespace": "team", "name": "reader", "rules": []}]
+    assert ok(arbora("token", "revoke", "edge-7", "ci")) == "grant ci revoked\n"
+    assert not fleet.grants
+    ok(arbora("token", "revoke", "edge-7", "ci"))
+
+
+def test_a_role_without_its_namespace_says_how_to_write_it(fleet: FakeHub, arbora: Arbora) -> None:
+    result = arbora(*GRANTED, "--role", "reader")
+    assert result.exit_code == 2
+    assert "--role: 'reader' is not namespace/role" in result.stderr
+    assert "--cluster-role" in result.stderr
+    result = arbora(*GRANTED, "--cluster-role", "team/reader")
+    assert "--cluster-role: 'team/reader' is not the name of a cluster role" in result.stderr
+
+
 def test_a_token_beyond_the_allow_list_exits_6(fleet: FakeHub, arbora: Arbora) -> None:
     assert arbora("token", "create", "edge-7", "--service-account", "other").exit_code == 6
 

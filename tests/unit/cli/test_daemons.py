@@ -110,11 +110,15 @@ def test_a_standby_without_a_token_is_refused_and_not_repeated(hub_daemon: Daemo
 def test_an_agent_reads_its_join_token_from_a_file(agent_daemon: Daemon, run: Run, tmp_path: Path) -> None:
     (tmp_path / "t").write_text("arb1.a.b.c\n")
     arguments = ("--hub", "h:7444", "--join-token-file", str(tmp_path / "t"), "--simulate", "4x8xH100")
-    assert run("agent", "run", *arguments, "--allow-token", "team/runner").exit_code == 0
+    granting = ("--allow-role", "team/reader", "--allow-cluster-role", "view", "--allow-rules-of", "edit")
+    assert run("agent", "run", *arguments, "--allow-token", "team/runner", *granting).exit_code == 0
     settings = agent_daemon.settings
     assert (settings.hub, settings.join_token.reveal(), settings.simulate) == ("h:7444", "arb1.a.b.c", "4x8xH100")
     assert "arb1" not in repr(settings)
     assert settings.allow_tokens == ("team/runner",)
+    assert settings.allow_roles == ("team/reader",)
+    assert settings.allow_cluster_roles == ("view",)
+    assert settings.allow_rules_of == "edit"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +127,7 @@ def test_an_agent_reads_its_join_token_from_a_file(agent_daemon: Daemon, run: Ru
         (("--join-token", "a", "--join-token-file", "b"), "at once"),
         (("--join-token-file", "nowhere"), "can't be read"),
         (("--allow-token", "runner"), "--allow-token: 'runner' is not namespace/account"),
+        (("--allow-role", "reader"), "--allow-role: 'reader' is not namespace/role"),
         (("--simulate", "1x1xH100", "--kubeconfig", "k"), "--simulate needs no cluster"),
     ],
 )

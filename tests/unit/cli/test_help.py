@@ -35,8 +35,9 @@ def test_every_promised_command_is_there() -> None:
         members label, members taint, members cordon, members uncordon, members evict,
         gpus list, gpus describe, gpus top, gpu record, gpu recordings, apply,
         workloads list, workloads describe, workloads explain, workloads rebalance, simulate,
-        workloads delete, workloads watch, token create, events, audit, access create, access list,
-        access revoke, access whoami, access use, kubeconfig, credential-plugin, version
+        workloads delete, workloads watch, token create, token list, token revoke, events,
+        audit, access create, access list, access revoke, access whoami, access use,
+        kubeconfig, credential-plugin, version
     """
     assert {" ".join(path) for path in COMMANDS} == {name.strip() for name in promised.split(",")}
 

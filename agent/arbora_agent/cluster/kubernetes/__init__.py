@@ -3,6 +3,8 @@
     ledger.py      nodes and pods -> free GPUs            (no I/O)
     owned.py       the objects we applied                  (no I/O)
     kinds.py       which kinds we ever applied, kept in the cluster
+    config_map.py  what is kept there, key by key
+    rights.py      accounts, roles, bindings and the ledger of grants
     sinks.py       what the watches feed                   (no I/O)
     cluster.py     KubernetesCluster: all of it together
 

@@ -32,6 +32,7 @@ from arbora_agent.cluster.kubernetes.kinds import AppliedKinds
 from arbora_agent.cluster.kubernetes.ledger import Ledger
 from arbora_agent.cluster.kubernetes.node_marks import show_mark
 from arbora_agent.cluster.kubernetes.owned import GroupKind, OwnedObjects
+from arbora_agent.cluster.kubernetes.rights import KubernetesRights
 from arbora_agent.cluster.kubernetes.sinks import POD_SELECTOR, NodeSink, OwnedSink, PodSink
 from arbora_agent.cluster.kubernetes.tokens import mint, review
 from arbora_agent.cluster.kubernetes.writer import Writer
@@ -78,6 +79,11 @@ class KubernetesCluster:
     def namespace(self) -> str:
         """The agent's own namespace."""
         return self._here.namespace
+
+    @property
+    def rights(self) -> KubernetesRights:
+        """What grants of rights need. Raises ClusterUnavailable before it is connected."""
+        return self._here.rights
 
     async def connect(self) -> ClusterFacts:
         """Reach the API server once, learn uid and version. Raises ClusterUnavailable, InvalidInput."""
@@ -284,6 +290,7 @@ class _Connected:
         self.discovery = Discovery(api)
         self.kinds = AppliedKinds(api, access.namespace)
         self.writer = Writer(api, self.discovery, objects)
+        self.rights = KubernetesRights(api, access.namespace)
 
 
 def _always(path: str) -> Callable[[], Awaitable[str | None]]:

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 
 import structlog
 
-from arbora.kubernetes.api import MERGE, Answer, ApiServer
-from arbora.kubernetes.failures import failure
+from arbora.kubernetes.api import ApiServer
 from arbora.manifests.objects import Gvk
-from arbora_agent.cluster.port import FIELD_MANAGER, ObjectRejected
+from arbora_agent.cluster.kubernetes.config_map import ConfigMap
 
 log = structlog.get_logger(__name__)
 
@@ -29,58 +28,17 @@ class AppliedKinds:
     """The record: keys `Kind.group` (or `Kind`), values the version each was first applied in."""
 
     def __init__(self, api: ApiServer, namespace: str) -> None:
-        self._api = api
-        self._namespace = namespace
-        self._collection = f"/api/v1/namespaces/{namespace}/configmaps"
-        self._path = f"{self._collection}/{CONFIG_MAP}"
+        self._record = ConfigMap(api, namespace, CONFIG_MAP)
 
     async def load(self) -> list[Gvk]:
         """The kinds recorded so far. Raises ObjectRejected, ClusterUnavailable."""
-        answer = await self._api.request("GET", self._path)
-        if answer.status == 404:
-            return []
-        if not answer.ok:
-            raise failure(answer.status, answer.body, self._subject)
-        return read_kinds(answer.body.get("data") or {})
+        data, _ = await self._record.read()
+        return read_kinds(data)
 
     async def record(self, gvk: Gvk) -> None:
         """Add a kind; it is stored on return. Raises ObjectRejected, ClusterUnavailable."""
-        data = {kind_key(gvk): gvk.version}
-        answer = await self._api.request(
-            "PATCH",
-            self._path,
-            params={"fieldManager": FIELD_MANAGER},
-            body={"data": data},
-            content_type=MERGE,
-        )
-        if answer.status == 404:
-            answer = await self._create(data)
-        if not answer.ok:
-            raise failure(answer.status, answer.body, self._subject)
+        await self._record.change({kind_key(gvk): gvk.version})
         log.info("kind_recorded", kind=str(gvk))
-
-    async def _create(self, data: Mapping[str, str]) -> Answer:
-        record = {"kind": "ConfigMap", "metadata": {"name": CONFIG_MAP}, "data": data}
-        answer = await self._post(self._collection, record)
-        if answer.status != 404:
-            return answer
-        # An agent that runs outside the cluster has no manifest that made its namespace.
-        made = await self._post(
-            "/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": self._namespace}}
-        )
-        if not made.ok and made.status != 409:
-            raise ObjectRejected(
-                f"the agent's namespace {self._namespace} is missing",
-                hint=f"Create it: kubectl create namespace {self._namespace}",
-            )
-        return await self._post(self._collection, record)
-
-    async def _post(self, path: str, body: Mapping[str, object]) -> Answer:
-        return await self._api.request("POST", path, body={"apiVersion": "v1", **body})
-
-    @property
-    def _subject(self) -> str:
-        return f"ConfigMap {self._namespace}/{CONFIG_MAP}"
 
 
 def kind_key(gvk: Gvk) -> str:

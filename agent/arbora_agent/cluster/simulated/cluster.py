@@ -31,6 +31,7 @@ from arbora_agent.cluster.simulated.fleet import (
     MEMORY_MIB_PER_GPU,
 )
 from arbora_agent.cluster.simulated.objects import Key
+from arbora_agent.cluster.simulated.rights import SimulatedRights
 from arbora_agent.cluster.simulated.simulation import VERSION, Simulation
 
 NAMESPACE = "arbora-system"
@@ -93,6 +94,11 @@ class SimulatedCluster:
     def namespace(self) -> str:
         """The agent's own namespace, in name only."""
         return NAMESPACE
+
+    @property
+    def rights(self) -> SimulatedRights:
+        """What grants of rights need."""
+        return SimulatedRights(self.simulation, NAMESPACE)
 
     async def connect(self) -> ClusterFacts:
         """Reach the API server once. Raises ClusterUnavailable."""
