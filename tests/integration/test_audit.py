@@ -75,6 +75,7 @@ async def test_every_call_that_changes_something_is_in_the_audit_log_done_or_ref
                     "CordonMember",
                     "EvictMember",
                     "CreateToken",
+                    "RevokeGrant",
                     "CreateConnectToken",
                 ),
                 "edge-7",
