@@ -119,7 +119,7 @@ def refused(child: Child, refusal: pb.TokenRefusal) -> ArboraError:
         return PermissionDenied(
             f"{child.name} refuses: {refusal.message}",
             hint="The member's own allow-list decides; its operator can start the agent with --allow-token, "
-            "--allow-role or --allow-rules-of.",
+            "--allow-role, --allow-cluster-role or --allow-rules-of.",
             field=refusal.step[:100],
         )
     return Unavailable(f"{child.name} could not do it: {refusal.message}", field=refusal.step[:100])

@@ -38,7 +38,8 @@ def peer_of(context: grpc.aio.ServicerContext[Any, Any]) -> Peer:
         spiffe_id = SpiffeId.parse(uris[0])
     except InvalidInput as error:
         raise Unauthenticated("the client certificate's URI is not a SPIFFE id of this hub") from error
-    return Peer(spiffe_id, *_said(pems[0]), address=context.peer())
+    serial, not_after, issuer = _said(pems[0])
+    return Peer(spiffe_id, serial, not_after, issuer, context.peer())
 
 
 @lru_cache(maxsize=256)

@@ -197,7 +197,7 @@ class AuthTokenRequests:
         except ArboraError as error:
             await self._audit(requester, "CreateToken", target.path, error.reason, str(error))
             usable = secret is not None and holds_token(secret) and self._wall() < before.expires
-            message = f"{error}. {error.hint}" if error.hint else str(error)
+            message = f"{error.message}. {error.hint}" if error.hint else error.message
             await self._say(body, failed(error.field, _reason(error), message, usable=usable))
             if error.retryable:
                 raise

@@ -1,0 +1,47 @@
+"""Which member stands behind a ClusterProfile, for requests that name one: the publisher's word, never the profile's.
+
+Users can write into profiles; what a request reaches must not follow from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from arbora.errors import Unavailable
+from arbora_hub.kubernetes.members import Members
+from arbora_hub.kubernetes.profiles.profiles import Keep, Profiles, Show
+from arbora_hub.kubernetes.tokens.decide import Target
+
+
+class ProfileTargets:
+    """What the publisher has decided, as requests see it."""
+
+    def __init__(self, profiles: Profiles, members: Members) -> None:
+        self._profiles = profiles
+        self._members = members
+
+    async def settled(self) -> None:
+        """Return once it is known what stands behind each profile."""
+        await self._profiles.ready.wait()
+
+    def target(self, namespace: str, profile: str) -> Target | None:
+        """The member; None: there is no such profile of ours, or it is about to go.
+
+        Raises Unavailable while that can't be told, as a hub on the way is away.
+        """
+        path = self._profiles.path_of(namespace, profile)
+        if path is None or not isinstance(self._profiles.wish(namespace, profile), Show | Keep):
+            return None
+        view = self._members.get(path)
+        if view is None:
+            raise Unavailable(f"nothing is known of {path} now: a hub on the way is away, or has just come back")
+        return Target(path, view.cluster_uid)
+
+    def stands(self, path: str, cluster_uid: str) -> bool:
+        """Whether that cluster is the member at that path now, or may be: then it is asked."""
+        view = self._members.get(path)
+        return view.cluster_uid == cluster_uid if view is not None else self._members.unsure(path) is not None
+
+    def on_target(self, callback: Callable[[str, str], None]) -> None:
+        """Hear namespace and name of each profile whose member may be another, or may be there again."""
+        self._profiles.on_change(callback)
