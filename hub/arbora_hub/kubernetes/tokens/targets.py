@@ -1,4 +1,4 @@
-"""Which member stands behind a ClusterProfile, for requests that name one: the publisher's word, never the profile's.
+"""Which member stands behind a ClusterProfile, for requests that name one: the publisher's own word.
 
 Users can write into profiles; what a request reaches must not follow from that.
 """
