@@ -85,9 +85,9 @@ class Driver:
             headers={"Content-Type": content_type},
             timeout=aiohttp.ClientTimeout(total=10),
         ) as response:
-            answer: dict[str, Any] = await response.json()
             if response.status == 404 and missing_is_fine:
                 return {}
+            answer: dict[str, Any] = await response.json()
             if response.status >= 300:
                 raise ApiAnswer(f"{method} {path}: {answer.get('message', response.status)}")
             return answer
