@@ -170,7 +170,14 @@ class Agent:
         routed.append(desired)
         self.nodes = nodes = self._node_agents(link, reconciler)
         said = nodes.devices.nodes if nodes is not None else dict
-        capacity = CapacityReport(self.cluster, link, self.settings.coalesce_seconds, said, self.settings.tunnels)
+        capacity = CapacityReport(
+            self.cluster,
+            link,
+            self.settings.coalesce_seconds,
+            said,
+            self.settings.tunnels,
+            lambda reason, message: self._event("warning", reason, "cluster", message),
+        )
         self.cluster.subscribe(on_capacity=capacity.changed, on_object=lambda ref, uid: None)
         if nodes is not None:
             nodes.start(capacity.changed)

@@ -18,6 +18,7 @@ from arbora.v1 import member_pb2
 from arbora.version import __version__
 from arbora_agent.cluster.port import Cluster, ClusterFacts
 from arbora_agent.gpu.exclusion import with_health
+from arbora_agent.properties import left_out_sentence
 
 
 class CapacityReport:
@@ -30,10 +31,13 @@ class CapacityReport:
         coalesce_seconds: float,
         devices: Callable[[], Mapping[str, Node]] = dict,
         tunnels: bool = False,
+        warn: Callable[[str, str], None] = lambda reason, message: None,
     ) -> None:
         """devices: what the nodes' own agents say of their GPUs, by node. tunnels: the API server may be reached
-        through the hub."""
+        through the hub. warn: sends an event about the cluster, with a reason and a sentence."""
         self._tunnels = tunnels
+        self._warn = warn
+        self._left_out: tuple[str, ...] = ()
         self._cluster = cluster
         self._devices = devices
         self._link = link
@@ -67,6 +71,10 @@ class CapacityReport:
     def report(self) -> None:
         """Set the records now."""
         facts = self._cluster.facts()
+        if facts.properties_left_out != self._left_out:
+            self._left_out = facts.properties_left_out
+            if self._left_out:
+                self._warn("PropertiesLeftOut", left_out_sentence(self._left_out))
         self._link.put("status", status_of(facts, self._tunnels).SerializeToString(deterministic=True))
         if not self._synced:
             # Half a cache is no answer: the hub goes on with what it last heard.
@@ -96,4 +104,7 @@ def status_of(facts: ClusterFacts, tunnels: bool = False) -> member_pb2.ClusterS
         simulated=facts.simulated,
         api_ca_pem=facts.api_ca_pem,
         reachable=tunnels and bool(facts.api_address),
+        properties=[member_pb2.ClusterProperty(name=name, value=value) for name, value in facts.properties],
+        properties_left_out=facts.properties_left_out,
+        properties_pending=facts.properties_pending,
     )

@@ -88,5 +88,7 @@ async def running(
         yield agent
     finally:
         stop.set()
-        await task
-        await cluster.close()
+        try:
+            await task
+        finally:
+            await cluster.close()

@@ -43,6 +43,12 @@ class ClusterFacts:
     """host:port of the API server as the agent dials it; empty: there is none to dial."""
     api_ca_pem: bytes = b""
     """What verifies it; empty: the usual authorities do, or there is none."""
+    properties: tuple[tuple[str, str], ...] = ()
+    """The cluster's ClusterProperty objects, (name, value) by name, as far as `properties.bounded` takes them."""
+    properties_left_out: tuple[str, ...] = ()
+    """Names of those that it does not take."""
+    properties_pending: bool = False
+    """They have not been read yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,12 @@ WORKLOAD_KINDS: dict[str, tuple[str, ...]] = {
 
 def cluster_rules(settings: ManifestSettings) -> list[Rule]:
     """The cluster-wide rules: what is watched for capacity, what workloads may hold, what node agents need."""
-    rules = [rule("", ("nodes",), WATCH_VERBS), *workload_rules(settings.grants)]
+    rules = [
+        rule("", ("nodes",), WATCH_VERBS),
+        # what the cluster says of itself; where there is no such kind, the rule gives nothing
+        rule("about.k8s.io", ("clusterproperties",), WATCH_VERBS),
+        *workload_rules(settings.grants),
+    ]
     if settings.node_agents:
         rules.append(rule("authentication.k8s.io", ("tokenreviews",), ("create",)))
         if "taint" in settings.mark_nodes:

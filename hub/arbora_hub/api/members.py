@@ -65,7 +65,7 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
             (child for child in self._inventory if _selected(child, selector)), key=lambda child: child.name
         )
         chosen, token = page(children, lambda child: child.name, request.page_size, request.page_token, 200)
-        return pb.ListMembersResponse(members=[self._view(child) for child in chosen], next_page_token=token)
+        return pb.ListMembersResponse(members=[self._brief(child) for child in chosen], next_page_token=token)
 
     async def GetMember(self, request: pb.GetMemberRequest, context: Context) -> pb.GetMemberResponse:
         """See member.proto."""
@@ -85,14 +85,14 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
             for child in list(self._inventory):
                 if _selected(child, selector):
                     shown.add(child.name)
-                    yield pb.WatchMembersResponse(member=self._view(child))
+                    yield pb.WatchMembersResponse(member=self._brief(child))
             yield pb.WatchMembersResponse(synced=True)
             async for names in subscription.batches():
                 for name in names:
                     found = self._inventory.find(name)
                     if found is not None and _selected(found, selector):
                         shown.add(name)
-                        yield pb.WatchMembersResponse(member=self._view(found))
+                        yield pb.WatchMembersResponse(member=self._brief(found))
                     elif name in shown:
                         shown.discard(name)
                         path = str(self._inventory.own_path.child(name))
@@ -188,6 +188,13 @@ class MemberService(member_pb2_grpc.MemberServiceServicer):
             name, onward = place.name, pb.GetTreeRequest(depth=request.depth)
             self._inventory.resolve(name)
         return await self._calls.forward(name, GET_TREE, onward, pb.GetTreeResponse)
+
+    def _brief(self, child: Child) -> pb.Member:
+        """For many members at once: without the properties, which may have 64 KiB each."""
+        view = self._view(child)
+        if view.status.properties:
+            del view.status.properties[:]
+        return view
 
     def _view(self, child: Child) -> pb.Member:
         return views.member(

@@ -21,6 +21,7 @@ from arbora.mirror.exchange import Exchange
 from arbora.v1 import member_pb2
 from arbora_hub.changes import Changes
 from arbora_hub.inventory.child import Child
+from arbora_hub.inventory.facts import keep_properties
 from arbora_hub.inventory.lines import take_line
 from arbora_hub.inventory.liveness import Liveness, Terms, judge
 from arbora_hub.journal import NORMAL, WARNING, Journal
@@ -220,7 +221,9 @@ class Inventory:
                 self._reported(child, key)
                 return
             if key == "status" and value is not None:
-                child.status = member_pb2.ClusterStatus.FromString(value)
+                status = member_pb2.ClusterStatus.FromString(value)
+                keep_properties(status, child.status)
+                child.status = status
             elif key.startswith("sketch/"):
                 sketch = member_pb2.Sketch.FromString(value) if value is not None else None
                 if child.restored:

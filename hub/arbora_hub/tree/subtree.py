@@ -30,6 +30,7 @@ from arbora.errors import InvalidInput
 from arbora.identity.names import MAX_DEPTH
 from arbora.v1 import member_pb2
 from arbora_hub.inventory.child import Child
+from arbora_hub.inventory.facts import digest_of, facts_of
 from arbora_hub.inventory.liveness import Liveness
 from arbora_hub.inventory.wire import KIND_TO_WIRE, taint
 from arbora_hub.store.rows import TaintRow
@@ -68,6 +69,8 @@ class Branch:
     age: float = 0.0
     """Seconds since it was heard of, in steps; 0 while it is present."""
     sketches: Mapping[str, member_pb2.Sketch] = field(default_factory=dict)
+    status: member_pb2.ClusterStatus | None = None
+    """What it last said of itself; never changed, only replaced."""
     subtree: member_pb2.SubtreeStatus | None = None
     """Of a hub."""
     lines: Mapping[str, member_pb2.MemberLine] = field(default_factory=dict)
@@ -97,6 +100,7 @@ def branch_of(child: Child, now: float, wall: float) -> Branch:
         liveness=child.liveness,
         restored=child.restored,
         sketches=dict(child.sketches),
+        status=child.status,
         subtree=child.subtree,
         lines=child.lines,
     )
@@ -222,6 +226,9 @@ def own_line(branch: Branch, rows: Iterable[TreeRow]) -> member_pb2.MemberLine:
         cluster_uid=branch.cluster_uid,
     )
     line.taints.extend(map(taint, branch.taints))
+    if branch.kind == AGENT and branch.status is not None:
+        line.facts = digest_of(facts_of(branch.status))
+        line.api_healthy = branch.status.api_healthy
     by_class: defaultdict[GpuClass, list[SketchRow]] = defaultdict(list)
     for row in rows:
         if row.gpu_class != NO_GPUS:
@@ -246,7 +253,7 @@ def passed_line(branch: Branch, path: str, fence: Fence = NOTHING) -> member_pb2
     passed = member_pb2.MemberLine()
     passed.CopyFrom(line)
     passed.path = whole
-    liveness = seen_through(branch.liveness, _liveness(line.liveness))
+    liveness = seen_through(branch.liveness, liveness_of(line.liveness))
     passed.liveness = int(liveness)  # type: ignore[assignment]  # as above
     if liveness is not Liveness.ONLINE:
         for count in passed.gpus:
@@ -289,8 +296,8 @@ def _counted(subtree: member_pb2.SubtreeStatus) -> tuple[tuple[Liveness, int], .
     )
 
 
-def _liveness(number: int) -> Liveness:
-    """What is not known is not present."""
+def liveness_of(number: int) -> Liveness:
+    """As a line says it. What is not known is not present."""
     try:
         return Liveness(number)
     except ValueError:

@@ -163,8 +163,8 @@ class Upward:
         self._mark(self._sketches)
         if key == "status":
             self._mark(self._status)
-        else:
-            self._mark(self._lines, child.name)
+        # a line has something of both: GPUs, and a digest of the status
+        self._mark(self._lines, child.name)
 
     def _parent_began(self) -> None:
         for pace in self._paces():

@@ -84,6 +84,8 @@ class Reflector:
         self._selector = dict(selector or {})
         self._rng = rng or random.Random()
         self._failures = 0
+        self._refusal = ""
+        """Why it was last refused, which is said once."""
 
     async def run(self) -> None:
         """Mirror until cancelled."""
@@ -103,7 +105,9 @@ class Reflector:
                 await self._pause()
             except ObjectRejected as error:
                 # Not allowed, or not served any more: others must not wait for it; it may come back.
-                log.warning("collection_refused", collection=self.name, why=error.message)
+                if error.message != self._refusal:
+                    self._refusal = error.message
+                    log.warning("collection_refused", collection=self.name, why=error.message)
                 self.synced.set()
                 place = None
                 await self._pause()
@@ -131,6 +135,7 @@ class Reflector:
                 self._sink.end(version)
                 self.synced.set()
                 self._failures = 0
+                self._refusal = ""
                 return path, version
 
     async def _watch(self, path: str, version: str) -> tuple[str, str]:

@@ -95,6 +95,9 @@ class ClusterStatus(_message.Message):
     SUBTREE_FIELD_NUMBER: _builtins.int
     API_CA_PEM_FIELD_NUMBER: _builtins.int
     REACHABLE_FIELD_NUMBER: _builtins.int
+    PROPERTIES_FIELD_NUMBER: _builtins.int
+    PROPERTIES_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    PROPERTIES_PENDING_FIELD_NUMBER: _builtins.int
     kubernetes_version: _builtins.str
     """Version of the Kubernetes API server."""
     agent_version: _builtins.str
@@ -115,9 +118,19 @@ class ClusterStatus(_message.Message):
     """What verifies the API server, in PEM. Empty: the usual authorities do, or there is no API server."""
     reachable: _builtins.bool
     """There is a way to the API server from here, through the gateway."""
+    properties_pending: _builtins.bool
+    """They have not been read yet: what was said of them before holds."""
     @_builtins.property
     def subtree(self) -> Global___SubtreeStatus:
         """Of a hub: what is below it."""
+
+    @_builtins.property
+    def properties(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterProperty]:
+        """The cluster's own ClusterProperty objects (about.k8s.io), by name; at most 64 of them, and 64 KiB in all."""
+
+    @_builtins.property
+    def properties_left_out(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of those that were too many or too large, at most 64 of them."""
 
     def __init__(
         self,
@@ -133,14 +146,43 @@ class ClusterStatus(_message.Message):
         subtree: Global___SubtreeStatus | None = ...,
         api_ca_pem: _builtins.bytes = ...,
         reachable: _builtins.bool = ...,
+        properties: _abc.Iterable[Global___ClusterProperty] | None = ...,
+        properties_left_out: _abc.Iterable[_builtins.str] | None = ...,
+        properties_pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["subtree", b"subtree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "api_ca_pem", b"api_ca_pem", "api_healthy", b"api_healthy", "cluster_uid", b"cluster_uid", "kubernetes_version", b"kubernetes_version", "message", b"message", "nodes", b"nodes", "nodes_ready", b"nodes_ready", "reachable", b"reachable", "simulated", b"simulated", "subtree", b"subtree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "api_ca_pem", b"api_ca_pem", "api_healthy", b"api_healthy", "cluster_uid", b"cluster_uid", "kubernetes_version", b"kubernetes_version", "message", b"message", "nodes", b"nodes", "nodes_ready", b"nodes_ready", "properties", b"properties", "properties_left_out", b"properties_left_out", "properties_pending", b"properties_pending", "reachable", b"reachable", "simulated", b"simulated", "subtree", b"subtree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClusterStatus: _TypeAlias = ClusterStatus  # noqa: Y015
+
+@_typing.final
+class ClusterProperty(_message.Message):
+    """What a cluster says of itself in an object ClusterProperty, word for word."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The object's name, such as cluster.clusterset.k8s.io."""
+    value: _builtins.str
+    """Its value."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClusterProperty: _TypeAlias = ClusterProperty  # noqa: Y015
 
 @_typing.final
 class SubtreeStatus(_message.Message):
@@ -233,6 +275,8 @@ class MemberLine(_message.Message):
     GPUS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     CLUSTER_UID_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    API_HEALTHY_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Relative to the hub that sends it."""
     kind: _enrollment_pb2.ChildKind.ValueType
@@ -245,6 +289,10 @@ class MemberLine(_message.Message):
     """Version of its program."""
     cluster_uid: _builtins.str
     """UID of the cluster, or the hub's id."""
+    facts: _builtins.bytes
+    """Of an agent: another one, and the slow facts that GetMember tells are others. Empty: the owning hub does not say."""
+    api_healthy: _builtins.bool
+    """Of an agent that has facts: its API server answers, as far as the owning hub knows."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Set by operators."""
@@ -269,10 +317,12 @@ class MemberLine(_message.Message):
         gpus: _abc.Iterable[Global___GpuCount] | None = ...,
         version: _builtins.str = ...,
         cluster_uid: _builtins.str = ...,
+        facts: _builtins.bytes = ...,
+        api_healthy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_uid", b"cluster_uid", "cordoned", b"cordoned", "gpus", b"gpus", "kind", b"kind", "labels", b"labels", "liveness", b"liveness", "path", b"path", "taints", b"taints", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_healthy", b"api_healthy", "cluster_uid", b"cluster_uid", "cordoned", b"cordoned", "facts", b"facts", "gpus", b"gpus", "kind", b"kind", "labels", b"labels", "liveness", b"liveness", "path", b"path", "taints", b"taints", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

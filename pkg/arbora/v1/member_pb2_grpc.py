@@ -82,7 +82,7 @@ class MemberServiceServicer:
     """
 
     def ListMembers(self, request, context):
-        """Lists members, page by page, in the order of their paths.
+        """Lists members, page by page, in the order of their paths; without their clusters' properties.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +96,7 @@ class MemberServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchMembers(self, request, context):
-        """Sends every member once, then each one that changes. Changes coalesce.
+        """Sends every member once, then each one that changes, likewise without properties. Changes coalesce.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

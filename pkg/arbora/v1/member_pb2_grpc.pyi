@@ -34,11 +34,11 @@ class MemberServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MemberServiceAsyncStub: ...
     ListMembers: _grpc.UnaryUnaryMultiCallable[_member_pb2.ListMembersRequest, _member_pb2.ListMembersResponse]
-    """Lists members, page by page, in the order of their paths."""
+    """Lists members, page by page, in the order of their paths; without their clusters' properties."""
     GetMember: _grpc.UnaryUnaryMultiCallable[_member_pb2.GetMemberRequest, _member_pb2.GetMemberResponse]
     """Shows one member."""
     WatchMembers: _grpc.UnaryStreamMultiCallable[_member_pb2.WatchMembersRequest, _member_pb2.WatchMembersResponse]
-    """Sends every member once, then each one that changes. Changes coalesce."""
+    """Sends every member once, then each one that changes, likewise without properties. Changes coalesce."""
     LabelMember: _grpc.UnaryUnaryMultiCallable[_member_pb2.LabelMemberRequest, _member_pb2.LabelMemberResponse]
     """Sets and removes labels."""
     TaintMember: _grpc.UnaryUnaryMultiCallable[_member_pb2.TaintMemberRequest, _member_pb2.TaintMemberResponse]
@@ -56,11 +56,11 @@ class MemberServiceAsyncStub(MemberServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMembers: _aio.UnaryUnaryMultiCallable[_member_pb2.ListMembersRequest, _member_pb2.ListMembersResponse]  # type: ignore[assignment]
-    """Lists members, page by page, in the order of their paths."""
+    """Lists members, page by page, in the order of their paths; without their clusters' properties."""
     GetMember: _aio.UnaryUnaryMultiCallable[_member_pb2.GetMemberRequest, _member_pb2.GetMemberResponse]  # type: ignore[assignment]
     """Shows one member."""
     WatchMembers: _aio.UnaryStreamMultiCallable[_member_pb2.WatchMembersRequest, _member_pb2.WatchMembersResponse]  # type: ignore[assignment]
-    """Sends every member once, then each one that changes. Changes coalesce."""
+    """Sends every member once, then each one that changes, likewise without properties. Changes coalesce."""
     LabelMember: _aio.UnaryUnaryMultiCallable[_member_pb2.LabelMemberRequest, _member_pb2.LabelMemberResponse]  # type: ignore[assignment]
     """Sets and removes labels."""
     TaintMember: _aio.UnaryUnaryMultiCallable[_member_pb2.TaintMemberRequest, _member_pb2.TaintMemberResponse]  # type: ignore[assignment]
@@ -81,7 +81,7 @@ class MemberServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _member_pb2.ListMembersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_member_pb2.ListMembersResponse, _abc.Awaitable[_member_pb2.ListMembersResponse]]:
-        """Lists members, page by page, in the order of their paths."""
+        """Lists members, page by page, in the order of their paths; without their clusters' properties."""
 
     @_abc_1.abstractmethod
     def GetMember(
@@ -97,7 +97,7 @@ class MemberServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _member_pb2.WatchMembersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_member_pb2.WatchMembersResponse], _abc.AsyncIterator[_member_pb2.WatchMembersResponse]]:
-        """Sends every member once, then each one that changes. Changes coalesce."""
+        """Sends every member once, then each one that changes, likewise without properties. Changes coalesce."""
 
     @_abc_1.abstractmethod
     def LabelMember(

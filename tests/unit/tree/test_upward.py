@@ -279,3 +279,49 @@ async def test_it_wakes_for_a_change_by_itself(inventory: Inventory) -> None:
             await hub.records.arrived.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_line_has_a_digest_of_slow_facts_that_hubs_above_pass_on_unchanged(inventory: Inventory) -> None:
+    hub = Hub(inventory)
+    edge, region = await hub.join("edge"), await hub.join("paris", "hub")
+    hub.later(0.0)
+    assert hub.line("edge").facts == b""
+    status = member_pb2.ClusterStatus(kubernetes_version="v1.36.0", api_healthy=True, nodes=3)
+    inventory.observed(edge, "status", status.SerializeToString())
+    hub.later(5.0)
+    first = hub.line("edge")
+    assert len(first.facts) == 8
+    assert first.api_healthy
+    status.nodes = 4
+    inventory.observed(edge, "status", status.SerializeToString())
+    assert "member/edge" not in hub.later(5.0)
+    status.api_healthy = False
+    inventory.observed(edge, "status", status.SerializeToString())
+    hub.later(5.0)
+    assert (hub.line("edge").facts, hub.line("edge").api_healthy) == (first.facts, False)
+    status.properties.add(name="region", value="eu")
+    inventory.observed(edge, "status", status.SerializeToString())
+    hub.later(5.0)
+    assert hub.line("edge").facts not in (first.facts, b"")
+    first.cluster_uid = "another"
+    inventory.observed(region, "member/below", first.SerializeToString())
+    hub.later(5.0)
+    assert (hub.line("paris/below").facts, hub.line("paris/below").api_healthy) == (first.facts, True)
+    assert hub.line("paris").facts == b""
+
+
+async def test_an_agent_that_has_just_started_takes_no_properties_back(inventory: Inventory) -> None:
+    hub = Hub(inventory)
+    edge = await hub.join("edge")
+    told = member_pb2.ClusterStatus(properties_left_out=["large"])
+    told.properties.add(name="region", value="eu")
+    inventory.observed(edge, "status", told.SerializeToString())
+    hub.later(5.0)
+    before = hub.line("edge").facts
+    started = member_pb2.ClusterStatus(properties_pending=True)
+    inventory.observed(edge, "status", started.SerializeToString())
+    hub.later(5.0)
+    assert hub.line("edge").facts == before
+    inventory.observed(edge, "status", member_pb2.ClusterStatus().SerializeToString())
+    hub.later(5.0)
+    assert hub.line("edge").facts != before

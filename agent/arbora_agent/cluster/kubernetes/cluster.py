@@ -1,8 +1,9 @@
 """`KubernetesCluster`: the port `Cluster` over a Kubernetes API server.
 
 For: the agent's composition root. Wires the parts of this package together and holds the tasks: one
-reflector each for nodes, pods and every kind that was ever applied, and a probe that notices an API server
-that hangs. Decides nothing by itself: what is written is `writer.py`, what is free is `ledger.py`.
+reflector each for nodes, pods, cluster properties and every kind that was ever applied, and a probe that
+notices an API server that hangs. Decides nothing by itself: what is written is `writer.py`, what is free is
+`ledger.py`.
 
     cluster = KubernetesCluster(in_cluster())
     await cluster.connect()
@@ -32,6 +33,7 @@ from arbora_agent.cluster.kubernetes.kinds import AppliedKinds
 from arbora_agent.cluster.kubernetes.ledger import Ledger
 from arbora_agent.cluster.kubernetes.node_marks import show_mark
 from arbora_agent.cluster.kubernetes.owned import GroupKind, OwnedObjects
+from arbora_agent.cluster.kubernetes.properties import CLUSTER_PROPERTY, PropertySink
 from arbora_agent.cluster.kubernetes.rights import KubernetesRights
 from arbora_agent.cluster.kubernetes.sinks import POD_SELECTOR, NodeSink, OwnedSink, PodSink
 from arbora_agent.cluster.kubernetes.tokens import mint, review
@@ -50,6 +52,7 @@ from arbora_agent.cluster.port import (
 
 log = structlog.get_logger(__name__)
 
+PROPERTIES = "clusterproperties"
 PROBE = 10.0
 """Seconds between two questions for the API server's version, which also tell whether it answers."""
 
@@ -67,6 +70,7 @@ class KubernetesCluster:
         self._version = ""
         self._ledger = Ledger()
         self._objects = OwnedObjects()
+        self._properties = PropertySink(self._capacity_changed)
         self._on_capacity: list[Callable[[], None]] = []
         self._on_object: list[Callable[[ObjectRef, str], None]] = []
         self._connected: _Connected | None = None
@@ -94,6 +98,7 @@ class KubernetesCluster:
             self._reflect("nodes", _always("/api/v1/nodes"), NodeSink(self._ledger, self._capacity_changed))
             pods = PodSink(self._ledger, self._capacity_changed)
             self._reflect("pods", _always("/api/v1/pods"), pods, POD_SELECTOR)
+            self._reflect(PROPERTIES, self._path_of(CLUSTER_PROPERTY), self._properties)
         await self._learn_version()
         answer = await self._here.api.request("GET", "/api/v1/namespaces/kube-system")
         if not answer.ok:
@@ -138,6 +143,9 @@ class KubernetesCluster:
             message=here.api.trouble if here is not None else "not connected yet",
             api_address=here.address if here is not None else "",
             api_ca_pem=here.ca_pem if here is not None else b"",
+            properties=self._properties.bounded[0],
+            properties_left_out=self._properties.bounded[1],
+            properties_pending=here is None or not self._reflectors[PROPERTIES].synced.is_set(),
         )
 
     def gpus(self) -> Sequence[NodeGpus]:
@@ -250,13 +258,17 @@ class KubernetesCluster:
                 self._reflect_kind(gvk)
 
     def _reflect_kind(self, gvk: Gvk) -> None:
+        if (gvk.group, gvk.kind) not in self._reflectors:
+            sink = OwnedSink(self._objects, gvk, self._object_changed)
+            selector = {"labelSelector": LABEL_WORKLOAD}
+            self._reflect((gvk.group, gvk.kind), self._path_of(gvk), sink, selector, str(gvk))
+
+    def _path_of(self, gvk: Gvk) -> Callable[[], Awaitable[str | None]]:
         async def path() -> str | None:
             resource = await self._here.discovery.any_version(gvk)
             return resource.path() if resource else None
 
-        if (gvk.group, gvk.kind) not in self._reflectors:
-            sink = OwnedSink(self._objects, gvk, self._object_changed)
-            self._reflect((gvk.group, gvk.kind), path, sink, {"labelSelector": LABEL_WORKLOAD}, str(gvk))
+        return path
 
     def _reflect(
         self,

@@ -60,6 +60,8 @@ class _Capacity:
             api_healthy=simulation.api_healthy,
             message=simulation.down_message,
             simulated=True,
+            properties=simulation.properties[0],
+            properties_left_out=simulation.properties[1],
         )
         gpus = tuple(
             NodeGpus(

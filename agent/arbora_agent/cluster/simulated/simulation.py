@@ -34,6 +34,7 @@ from arbora_agent.cluster.simulated.fleet import SimulatedNode, parse_fleet
 from arbora_agent.cluster.simulated.objects import Key, ObjectStore, key_of
 from arbora_agent.cluster.simulated.pods import SimulatedPod, place
 from arbora_agent.cluster.simulated.tokens import TokenIssuer
+from arbora_agent.properties import Bounded, bounded
 
 VERSION = "v1.36.0-simulated"
 _UID_SPACE = uuid.UUID("6f2f3a2e-8c1b-5e0e-9a51-0a7b0ac1d0f5")
@@ -58,6 +59,7 @@ class Simulation:
         self._store = ObjectStore(self.uid, self._stamp())
         self._pods: dict[str, list[SimulatedPod]] = {}
         self._pod_serial = 0
+        self._properties: dict[str, str] = {}
         self._watchers: list[OnChange] = []
         self._down_until = 0.0
         self._down_message = ""
@@ -117,6 +119,11 @@ class Simulation:
     def nodes(self) -> Sequence[SimulatedNode]:
         """All nodes by name."""
         return tuple(self._nodes[name] for name in sorted(self._nodes))
+
+    @property
+    def properties(self) -> Bounded:
+        """The ClusterProperty objects that are reported, and the names of those that are not."""
+        return bounded(self._properties)
 
     def requested(self) -> Mapping[tuple[str, str], int]:
         """Devices that running pods hold, by node and resource name."""
@@ -301,6 +308,14 @@ class Simulation:
     def cordon(self, name: str, cordoned: bool = True) -> None:
         """Close a node for new pods, or open it again. Raises NotFound."""
         self.add_node(replace(self._node(name), cordoned=cordoned))
+
+    def say(self, name: str, value: str | None) -> None:
+        """The cluster has this ClusterProperty now; None: no more."""
+        if value is None:
+            self._properties.pop(name, None)
+        else:
+            self._properties[name] = value
+        self._tell(moved=True)
 
     def fail_api(self, seconds: float | None = None, message: str = "the API server can't be reached") -> None:
         """The API server stops answering, for `seconds` or until `restore_api`; watches fall silent."""
