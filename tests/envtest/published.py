@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from arbora.secret import Secret
 from arbora.v1 import enrollment_pb2
 from arbora_hub.kubernetes.profiles.profiles import Profiles
 from arbora_hub.kubernetes.profiles.publisher import Publisher
 from tests.envtest.controlplane import ControlPlane
+from tests.envtest.crds import APPLY, FLEETS, condition, install_crds
 from tests.envtest.driver import Driver, KubernetesWorld
 from tests.support.eventually import eventually
 from tests.support.hub import RunningHub, running_hub
 
-CRDS = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes" / "crds"
-CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-FLEETS = "/apis/arbora.dev/v1/fleets"
-APPLY = "application/apply-patch+yaml"
-
 Body = dict[str, Any]
-
-
-async def install_crds(driver: Driver) -> None:
-    """All of `deploy/kubernetes/crds`, and wait until they are served."""
-    for file in sorted(CRDS.glob("*.yaml")):
-        crd = yaml.safe_load(file.read_text())
-        path = f"{CRD}/{crd['metadata']['name']}"
-        await driver.ask("PATCH", f"{path}?fieldManager=test&force=true", crd, content_type=APPLY)
-
-        async def established(path: str = path) -> bool:
-            found = (await driver.ask("GET", path)).get("status", {}).get("conditions") or ()
-            return any(one["type"] == "Established" and one["status"] == "True" for one in found)
-
-        await eventually(established, f"{file.name} is served")
 
 
 @dataclass
@@ -113,14 +93,6 @@ class Published:
         async for event in self.driver.watch(self.path, version):
             now = asyncio.get_running_loop().time()
             self.writes.append((now, event["object"]["metadata"]["name"], event["type"]))
-
-
-def condition(status: Mapping[str, Any], kind: str) -> tuple[str, str, str]:
-    """Status, reason and message of a condition; empty ones if there is none."""
-    for one in status.get("conditions", ()):
-        if one["type"] == kind:
-            return one["status"], one["reason"], one["message"]
-    return "", "", ""
 
 
 def health(body: Body) -> tuple[str, str]:
