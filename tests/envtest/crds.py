@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ async def install_crds(driver: Driver, folder: Path = CRDS) -> None:
             status = (await driver.ask("GET", path)).get("status") or {}
             return condition(status, "Established")[0] == "True"
 
-        waiting: Callable[[], Awaitable[bool]] = established
-        await eventually(waiting, f"{crd['metadata']['name']} is served")
+        # mypy can't tell which side of `T | Awaitable[T]` is meant
+        await eventually(established, f"{crd['metadata']['name']} is served")  # type: ignore[arg-type]
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:
