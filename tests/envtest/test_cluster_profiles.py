@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
 
 from arbora.clock import LoopClock
@@ -33,6 +34,7 @@ from tests.envtest.test_deploy import kubectl
 from tests.support.eventually import eventually
 from tests.support.hub import RunningAgent, ports_of, running_agent
 
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 log = logging.getLogger(__name__)
 
 SET = "multicluster.x-k8s.io/clusterset"
@@ -387,3 +389,42 @@ async def test_a_property_that_somebody_adds_is_written_against_once(
                 await asyncio.sleep(5.0)
             assert Counter(what for _, _, what in it.writes) == {"MODIFIED": 1}
             assert properties(await it.get("a"))["theirs.example.org"] == "1"
+
+
+@long
+async def test_the_rights_of_the_manifest_are_enough(plane: ControlPlane, driver: Driver, tmp_path: Path) -> None:
+    if plane.kubectl is None:
+        pytest.skip("no kubectl beside the kube-apiserver")
+    namespace = yaml.safe_dump(next(iter(yaml.safe_load_all((DEPLOY / "hub.yaml").read_text()))))
+    for given in (namespace, (DEPLOY / "hub-face.yaml").read_text()):
+        code, printed = await kubectl(plane, "apply", "--validate=strict", "-f", "-", given=given)
+        assert code == 0, printed
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    path = "/api/v1/namespaces/arbora-hub/serviceaccounts/arbora-hub/token"
+    token = (await driver.ask("POST", path, request))["status"]["token"]
+    config = yaml.safe_load(plane.kubeconfig.read_text())
+    config["users"] = [{"name": "admin", "user": {"token": token}}]
+    (tmp_path / "face.yaml").write_text(yaml.safe_dump(config))
+    async with published(driver) as it:
+        face = {"kubeconfig": str(tmp_path / "face.yaml"), "profile_seconds": 1.0}
+        async with hub_with_face(plane, tmp_path / "root", **face) as root, running_agent(root, tmp_path, "a"):
+            await it.apply_fleet()
+            await it.until("a", lambda body: health(body) == ("True", "True"))
+            await eventually(lambda: _is_ready(it), "the Fleet is ready")
+            labels = (await driver.ask("GET", f"/api/v1/namespaces/{it.namespace}"))["metadata"]["labels"]
+            assert labels[SET] == it.fleet
+            await driver.ask("DELETE", f"{FLEETS}/{it.fleet}")
+            await it.until_names()
+
+
+async def test_a_hub_whose_api_server_has_none_of_it_works_all_the_same(
+    plane: ControlPlane, driver: Driver, tmp_path: Path
+) -> None:
+    """Its user may do nothing, as in a cluster without the CRDs and the rights."""
+    config = yaml.safe_load(plane.kubeconfig.read_text())
+    config["users"] = [{"name": "admin", "user": {"token": "of-nobody"}}]
+    (tmp_path / "face.yaml").write_text(yaml.safe_dump(config))
+    async with hub_with_face(plane, tmp_path / "root", kubeconfig=str(tmp_path / "face.yaml")) as root:
+        async with running_agent(root, tmp_path, "a") as agent:
+            await agent.until_online()
+            await root.until_reported("a")
