@@ -11,9 +11,10 @@ import asyncio
 import gc
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -33,7 +34,7 @@ from arbora_hub.gpus.minutes import GpuMinutes
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Terms
 from arbora_hub.journal import WARNING, Journal
-from arbora_hub.kubernetes.face import Face
+from arbora_hub.kubernetes.face import Face, Part
 from arbora_hub.ports import methods, open_ports
 from arbora_hub.sessions.registry import Sessions
 from arbora_hub.sessions.tell import EventListener, SettingsTeller
@@ -49,6 +50,9 @@ from arbora_hub.tunnels.relaying import relay
 from arbora_hub.workloads.assigned import Assigned
 from arbora_hub.workloads.controller import Workloads
 from arbora_hub.workloads.prices import Prices
+
+if TYPE_CHECKING:
+    from arbora.kubernetes.api import ApiServer
 
 log = structlog.get_logger(__name__)
 
@@ -161,6 +165,13 @@ async def _parts(hub: Hub) -> AsyncIterator[None]:
         raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
+def _face_parts(api: ApiServer, hub: Hub) -> Sequence[Part]:
+    """What runs where there is an API server; what speaks to it is loaded only then."""
+    from arbora_hub.kubernetes import features
+
+    return features.parts(api, hub)
+
+
 async def _build(settings: HubSettings, store: Store) -> Hub:
     journal = Journal(store, settings.event_limit)
     authority = HubAuthority(store, settings, journal)
@@ -227,8 +238,8 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         settings, inventory, sessions, workloads, gpus, uplink, accesses, tunnels, journal, authority
     )
     minting = Minting(inventory, token_requests(sessions), grant_requests(sessions), calls)
-    face = Face(settings, lambda api: ())
-    return Hub(
+    face = Face(settings, lambda api: _face_parts(api, hub))
+    hub = Hub(
         settings,
         store,
         journal,
@@ -253,3 +264,4 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         minting,
         face,
     )
+    return hub

@@ -74,6 +74,9 @@ class HubSettings:
     """The context of that file."""
     manager_name: str = "arbora"
     """Who manages the ClusterProfiles, as they say; one name per hub that publishes into an API server."""
+    profile_seconds: float = 30.0
+    """A ClusterProfile is written at most this often, but for a change of its health; consumers build their
+    connections anew each time."""
     extra_names: tuple[str, ...] = field(default=())
     """Further DNS names and IPs for the server certificate; only clients that check names need them."""
 

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import json
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -177,6 +177,13 @@ class Driver:
                 if condition(listed["items"]):
                     return list(listed["items"])
                 await self._next_event(path, listed["metadata"]["resourceVersion"])
+
+    async def watch(self, path: str, version: str) -> AsyncIterator[dict[str, Any]]:
+        """The events of one watch."""
+        url = f"{self._plane.server}{path}?watch=1&resourceVersion={version}&timeoutSeconds=300"
+        async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=None)) as response:
+            async for line in response.content:
+                yield json.loads(line)
 
     async def _next_event(self, path: str, version: str) -> None:
         joint = "&" if "?" in path else "?"

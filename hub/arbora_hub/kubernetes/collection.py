@@ -7,6 +7,7 @@ A collection that isn't served (its CRD is missing) is empty and counts as fille
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ class Collection:
         self._objects: dict[Key, Raw] = {}
         self._listed: set[Key] = set()
         self._callbacks: list[Callable[[Key], None]] = []
+        self.filled = asyncio.Event()
+        """Set once the API server has told all of it. Unlike `synced`, never by a refusal: what is not known to
+        be missing must not be taken for missing."""
 
         async def path() -> str:
             return kind.path(namespace)
@@ -75,6 +79,7 @@ class Collection:
         for key in [key for key in self._objects if key not in self._listed]:
             del self._objects[key]
             self._tell(key)
+        self.filled.set()
 
     def put(self, item: Raw) -> None:
         """An object appeared or changed."""

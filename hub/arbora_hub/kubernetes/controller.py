@@ -52,6 +52,10 @@ class Controller:
         """Look at `key` as soon as possible."""
         self._queue.add(key)
 
+    def add_later(self, key: str, seconds: float) -> None:
+        """Look at `key` in so many seconds, unless something calls for it before."""
+        self._queue.add_at(key, self._clock.monotonic() + seconds)
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -35,6 +35,8 @@ class Face:
         self._features = features
         self.present: bool | None = None
         """Whether there is one; None: not known yet."""
+        self.parts: tuple[Part, ...] = ()
+        """What runs."""
 
     async def run(self) -> None:
         """Until cancelled. Raises InvalidInput for a kubeconfig that was named and can't be used."""
@@ -66,8 +68,9 @@ class Face:
         api = ApiServer(access)
         log.info("kubernetes_face", server=access.server)
         try:
+            self.parts = tuple(self._features(api))
             async with asyncio.TaskGroup() as tasks:
-                for part in self._features(api):
+                for part in self.parts:
                     tasks.create_task(part.run(), name=type(part).__name__)
         finally:
             await api.close()

@@ -7,6 +7,8 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from structlog.testing import capture_logs
+
 from arbora.kubernetes.api import ApiServer
 from arbora.kubernetes.reflector import Raw, Reflector
 from tests.unit.kubernetes.scripted_api import ScriptedApi, events, item, listing, reply
@@ -143,3 +145,13 @@ async def test_a_kind_that_is_not_served_is_empty() -> None:
         await asyncio.wait_for(reflector.synced.wait(), 5)
         assert (sink.names, sink.lists) == (set(), 1)
         assert not scripted.asked
+
+
+async def test_a_refusal_is_said_once_until_it_is_another_one() -> None:
+    missing, forbidden = reply({"message": "not found"}, 404), reply({"message": "forbidden"}, 403)
+    script = [missing, missing, forbidden, forbidden, listing("5", "a"), HOLD]
+    with capture_logs() as logs:
+        async with ScriptedApi(*script) as scripted, reflecting(scripted) as (sink, _):
+            await sink.until("a")
+    said = [entry["why"] for entry in logs if entry["event"] == "collection_refused"]
+    assert said == ["nodes: not found", "nodes: forbidden"]

@@ -1,0 +1,90 @@
+"""Every feature of the hub's face, given its API server: made here, run by `face.py`.
+
+    members   ->  fleets/, profiles/
+
+For the composition root. Decides nothing; a feature that is added gets what it needs of those before it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from arbora.clock import LoopClock
+from arbora.errors import InvalidInput
+from arbora.kubernetes.api import ApiServer
+from arbora.session import addresses
+from arbora_hub.kubernetes.collection import Collection
+from arbora_hub.kubernetes.face import Part
+from arbora_hub.kubernetes.fleets.controller import FleetStatus
+from arbora_hub.kubernetes.kinds import CLUSTER_PROFILE, FLEET, NAMESPACE
+from arbora_hub.kubernetes.members import Members
+from arbora_hub.kubernetes.objects import Objects
+from arbora_hub.kubernetes.profiles.clustersets import ClusterSets
+from arbora_hub.kubernetes.profiles.content import Surroundings
+from arbora_hub.kubernetes.profiles.kept import KeptNames
+from arbora_hub.kubernetes.profiles.profiles import Profiles
+from arbora_hub.kubernetes.profiles.publisher import Publisher, field_manager
+
+if TYPE_CHECKING:
+    from arbora_hub.app import Hub
+
+_MANAGER = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+
+
+def parts(api: ApiServer, hub: Hub) -> Sequence[Part]:
+    """What runs while there is a face. Raises InvalidInput for a manager's name that can't be a label's value."""
+    manager = hub.settings.manager_name
+    if not _MANAGER.fullmatch(manager):
+        raise InvalidInput(
+            f"{manager!r} can't be the value of a label, so it can't name who manages ClusterProfiles",
+            field="--manager",
+            hint="Use up to 63 letters, digits and inner dashes, such as arbora-eu.",
+        )
+    clock = LoopClock()
+    objects = Objects(api)
+    fleets, live, namespaces = (
+        Collection(api, FLEET),
+        Collection(api, CLUSTER_PROFILE),
+        Collection(api, NAMESPACE),
+    )
+    members = Members(hub.inventory, hub.calls, clock=clock, wall=time.time, grace=hub.settings.startup_grace)
+    hub.uplink.on_place(members.stand_elsewhere)
+    hub.uplink.on_labels(members.stand_elsewhere)
+    profiles = Profiles(manager, fleets, live, namespaces, members)
+    publisher = Publisher(
+        objects,
+        profiles,
+        (fleets, live, namespaces),
+        lambda: surroundings(hub),
+        KeptNames(hub.store),
+        clock=clock,
+        wall=time.time,
+        gap=hub.settings.profile_seconds,
+    )
+    hub.authority.on_change(publisher.look_at_all)
+    owner = field_manager(manager)
+    return (
+        fleets,
+        live,
+        namespaces,
+        members,
+        publisher,
+        ClusterSets(objects, profiles, namespaces, owner, clock),
+        FleetStatus(objects, fleets, profiles, owner, clock=clock, wall=time.time),
+    )
+
+
+def surroundings(hub: Hub) -> Surroundings | None:
+    """What all profiles of a hub say of it; None while its ports are not open."""
+    if not hub.client_address:
+        return None
+    host, port = addresses.split(hub.client_address)
+    return Surroundings(
+        manager=hub.settings.manager_name,
+        hub=addresses.join(hub.settings.advertise or host, port),
+        gateway=hub.gateway.address,
+        authorities=hub.authority.bundle().to_pem(),
+    )
