@@ -156,7 +156,7 @@ async def asked(
         await eventually(lambda: agent.online, "the member is online")
         await owner.until_reported("real")
         await it.apply_fleet()
-        await it.until(profile, lambda body: body)
+        await it.until(profile, lambda body: body.get("status", {}).get("accessProviders"))
         yield Asked(plane, driver, member, world.namespace, it, root, owner, agent, profile, folder)
 
 

@@ -124,6 +124,10 @@ def _check_real(body: dict[str, Any], hub: str, gateway: str) -> None:
     }
 
 
+def _has_gpus(body: dict[str, Any]) -> bool:
+    return "gpus.arbora.dev/nvidia:H100::exclusive" in properties(body)
+
+
 async def _is_ready(it: Published) -> bool:
     return (await it.ready())[0] == "True"
 
@@ -209,14 +213,14 @@ async def test_a_hub_that_starts_anew_writes_nothing_that_is_so(
     plane: ControlPlane, driver: Driver, tmp_path: Path
 ) -> None:
     async with published(driver) as it:
-        async with hub_with_face(plane, tmp_path / "root") as root:
+        async with hub_with_face(plane, tmp_path / "root", profile_seconds=0.5) as root:
             async with hub_below(root, tmp_path, "eu") as eu:
                 async with running_agent(root, tmp_path, "a"), running_agent(eu, tmp_path, "b"):
                     ports = ports_of(root)
                     gateway = root.hub.gateway.address
                     await it.apply_fleet()
                     for name in ("a", "eu-b"):
-                        await it.until(name, lambda body: health(body) == ("True", "True"))
+                        await it.until(name, lambda body: health(body) == ("True", "True") and _has_gpus(body))
                     await eventually(lambda: _is_ready(it), "the Fleet is ready")
         before = {name: body["metadata"]["resourceVersion"] for name, body in (await it.all()).items()}
         async with hub_with_face(plane, tmp_path / "root", gateway_address=gateway, **ports) as root:

@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 STATUS_SECONDS = 1.0
 LINE_SECONDS = 5.0
+STANDING_SECONDS = 1.0
+"""Of a line that says that a member came, went or became healthy: each hop on the way up waits so long at most."""
 AGE_SECONDS = 10.0
 """How often ages of children that are not present are looked at."""
 LINES_AT_ONCE = 200
@@ -97,10 +99,13 @@ class Upward:
         self._ages = Pace(AGE_SECONDS)
         self._claims = Pace(LINE_SECONDS)
         self._lines = Pace(LINE_SECONDS)
+        self._standings = Pace(STANDING_SECONDS)
+        """Lines that people wait for."""
         self._wake = asyncio.Event()
         self._lines_on = False
         self._sent: dict[str, tuple[TreeRow, ...]] = {}
         self._sent_lines: dict[str, bytes] = {}
+        self._sent_standings: dict[str, object] = {}
         inventory.on_change(self._child_changed)
         inventory.on_report(self._reported)
         uplink.on_parent(self._parent_began)
@@ -136,12 +141,13 @@ class Upward:
         sketches, status = self._sketches.take(now), self._status.take(now)
         if not self._uplink.attached:
             self._lines.clear()
+            self._standings.clear()
             return
         if sketches:
             self._put_sketches()
         if status:
             self._put_status()
-        for path in self._lines.take(now, LINES_AT_ONCE):
+        for path in (*self._standings.take(now, LINES_AT_ONCE), *self._lines.take(now, LINES_AT_ONCE)):
             self._put_line(path)
 
     # what happens
@@ -157,12 +163,16 @@ class Upward:
     def _reported(self, child: Child, key: str) -> None:
         if key.startswith("member/"):
             self._mark(self._claims)
-            self._mark(self._lines, f"{child.name}/{key.partition('/')[2]}")
+            below = key.partition("/")[2]
+            path = f"{child.name}/{below}"
+            news = _standing(child.lines.get(below)) != self._sent_standings.get(path)
+            self._mark(self._standings if news else self._lines, path)
             return
         self._unread.add(child.name)
         self._mark(self._sketches)
         if key == "status":
             self._mark(self._status)
+            self._mark(self._standings, child.name)
         # a line has something of both: GPUs, and a digest of the status
         self._mark(self._lines, child.name)
 
@@ -171,6 +181,7 @@ class Upward:
             pace.clear()
         self._sent.clear()
         self._sent_lines.clear()
+        self._sent_standings.clear()
         self._lines_on = False
         self._mark(self._sketches)
         self._mark(self._status)
@@ -181,7 +192,7 @@ class Upward:
             self._wake.set()
 
     def _paces(self) -> tuple[Pace, ...]:
-        return self._sketches, self._status, self._ages, self._claims, self._lines
+        return self._sketches, self._status, self._ages, self._claims, self._lines, self._standings
 
     # reading
 
@@ -259,9 +270,11 @@ class Upward:
         if self._lines_wanted:
             log.warning("too many members for a line each", members=self._below.size, limit=MAX_LINES)
         self._lines.clear()
+        self._standings.clear()
         for path in self._sent_lines:
             self._uplink.delete(f"member/{path}")
         self._sent_lines.clear()
+        self._sent_standings.clear()
 
     def _put_line(self, path: str) -> None:
         line = self._below.line(path) if self._lines_on else None
@@ -270,7 +283,9 @@ class Upward:
             if self._sent_lines.get(path) != value:
                 self._put(f"member/{path}", value)
                 self._sent_lines[path] = value
+                self._sent_standings[path] = _standing(line)
         elif self._sent_lines.pop(path, None) is not None:
+            self._sent_standings.pop(path, None)
             self._uplink.delete(f"member/{path}")
 
     def _put(self, key: str, value: bytes) -> None:
@@ -279,3 +294,8 @@ class Upward:
         except InvalidInput as error:
             # Too large, because of what children said of themselves: this hub goes on without that record.
             log.warning("a record can't be sent", key=key, bytes=len(value), error=str(error))
+
+
+def _standing(line: member_pb2.MemberLine | None) -> object:
+    """What of a line must not wait for long; None: it is gone."""
+    return None if line is None else (line.liveness, line.api_healthy, bool(line.facts))

@@ -197,6 +197,30 @@ async def test_a_line_goes_up_at_most_once_in_five_seconds_and_a_gone_member_has
     assert set(hub.records.kept) == {"status"}
 
 
+async def test_that_a_member_far_below_went_or_came_is_passed_on_within_a_second_and_no_oftener(
+    inventory: Inventory,
+) -> None:
+    hub = Hub(inventory)
+    region = await hub.join("paris", "hub")
+
+    def told(liveness: member_pb2.Liveness, version: str = "1") -> None:
+        line = member_pb2.MemberLine(path="edge", liveness=liveness, version=version)
+        inventory.observed(region, "member/edge", line.SerializeToString())
+
+    told(member_pb2.LIVENESS_ONLINE)
+    hub.later(0.0)
+    hub.later(1.0)
+    assert hub.line("paris/edge").liveness == member_pb2.LIVENESS_ONLINE
+    told(member_pb2.LIVENESS_LOST)
+    assert "member/paris/edge" in hub.later(1.0)
+    told(member_pb2.LIVENESS_ONLINE)
+    assert "member/paris/edge" not in hub.later(0.5)
+    assert "member/paris/edge" in hub.later(0.5)
+    told(member_pb2.LIVENESS_ONLINE, version="2")
+    assert "member/paris/edge" not in hub.later(1.0)
+    assert "member/paris/edge" in hub.later(4.0)
+
+
 async def test_lines_of_a_child_hub_pass_with_its_name_before_them(inventory: Inventory) -> None:
     hub = Hub(inventory)
     region = await hub.join("paris", "hub")

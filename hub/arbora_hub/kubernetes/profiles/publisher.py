@@ -209,7 +209,9 @@ class Publisher:
         """
         view = wish.view
         there = live is not None and bool(live.get("status"))
-        if view.liveness is not Liveness.ONLINE or (view.digest and (there or view.facts is not None)):
+        joins = view.liveness is Liveness.JOINING and not there
+        known = bool(view.digest) and (there or view.facts is not None)
+        if not joins and (view.liveness is not Liveness.ONLINE or known):
             self._waiting.pop(key, None)
             return 0.0
         now = self._clock.monotonic()
