@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from arbora.secret import Secret
 from arbora.v1 import enrollment_pb2
 from arbora_hub.kubernetes.profiles.profiles import Profiles
@@ -142,6 +144,37 @@ async def hub_below(parent: RunningHub, folder: Path, name: str, **settings: Any
     async with running_hub(folder / name, kubernetes=False, **above, **settings) as hub:
         await eventually(lambda: hub.hub.uplink.connected, f"{name} has joined")
         yield hub
+
+
+async def installed_face(plane: ControlPlane, driver: Driver, folder: Path) -> Path:
+    """A kubeconfig with the rights of `deploy/kubernetes/hub-face.yaml`, and no others."""
+    namespace = "arbora-hub"
+    if not await driver.ask("GET", f"/api/v1/namespaces/{namespace}", missing_is_fine=True):
+        await driver.namespace(namespace)
+    for body in _face():
+        rbac = "Role" in body["kind"]
+        group = "/apis/rbac.authorization.k8s.io/v1" if rbac else f"/api/v1/namespaces/{namespace}"
+        path = f"{group}/{body['kind'].lower()}s/{body['metadata']['name']}?fieldManager=test&force=true"
+        await driver.ask("PATCH", path, body, content_type=APPLY)
+    token = await driver.token(namespace, "arbora-hub", "https://kubernetes.default.svc.cluster.local")
+    cluster = {"server": plane.server, "certificate-authority": str(plane.ca_file)}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "face", "cluster": cluster}],
+        "users": [{"name": "hub", "user": {"token": token.reveal()}}],
+        "contexts": [{"name": "face", "context": {"cluster": "face", "user": "hub"}}],
+        "current-context": "face",
+    }
+    file = folder / "face.yaml"
+    file.write_text(yaml.safe_dump(config))
+    file.chmod(0o600)
+    return file
+
+
+def _face() -> list[Body]:
+    file = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes" / "hub-face.yaml"
+    return list(yaml.safe_load_all(file.read_text()))
 
 
 def profiles_of(hub: RunningHub) -> Profiles:

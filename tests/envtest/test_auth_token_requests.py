@@ -19,7 +19,7 @@ from arbora_agent.app import Agent
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import ApiAnswer, Driver, KubernetesWorld
 from tests.envtest.installed import install, running, settings
-from tests.envtest.published import Published, condition, hub_below, hub_with_face, published
+from tests.envtest.published import Published, condition, hub_below, hub_with_face, installed_face, published
 from tests.support.eventually import eventually
 from tests.support.hub import RunningHub, running_agent
 
@@ -144,7 +144,9 @@ async def asked(
             "allow_rules_of": CEILING,
         }
         access = await install(member_plane, member, pod, settings(namespace=world.name("arbora"), **allowed))
-        root = await stack.enter_async_context(hub_with_face(plane, folder / "root"))
+        root = await stack.enter_async_context(
+            hub_with_face(plane, folder / "root", kubeconfig=str(await installed_face(plane, driver, folder)))
+        )
         owner, profile = root, "real"
         for name in between:
             owner = await stack.enter_async_context(hub_below(owner, folder, name))

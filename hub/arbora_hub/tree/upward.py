@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 STATUS_SECONDS = 1.0
 LINE_SECONDS = 5.0
 STANDING_SECONDS = 1.0
-"""Of a line that says that a member came, went or became healthy: each hop on the way up waits so long at most."""
+"""Of a line that says that a member came, went or became healthy: no hop on the way up waits longer."""
 AGE_SECONDS = 10.0
 """How often ages of children that are not present are looked at."""
 LINES_AT_ONCE = 200

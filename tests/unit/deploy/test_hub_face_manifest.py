@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from arbora_hub.kubernetes.fleets.spec import read_fleet
+from arbora_hub.kubernetes.tokens.spec import read_spec
+
 KUBERNETES = Path(__file__).resolve().parents[3] / "deploy" / "kubernetes"
 CRDS = sorted((KUBERNETES / "crds").glob("*.yaml"))
 
@@ -20,11 +23,15 @@ def rules() -> list[dict[str, Any]]:
     return found
 
 
-def test_nothing_reaches_secrets_or_everything(rules: list[dict[str, Any]]) -> None:
+def test_nothing_reaches_everything_and_secrets_are_neither_listed_nor_watched(
+    rules: list[dict[str, Any]],
+) -> None:
     for rule in rules:
         for values in (rule["apiGroups"], rule["resources"], rule["verbs"]):
             assert "*" not in values
-        assert "secrets" not in rule["resources"]
+        if "secrets" in rule["resources"]:
+            assert rule["resources"] == ["secrets"]
+            assert set(rule["verbs"]) == {"get", "create", "update", "delete"}
 
 
 def test_namespaces_are_labelled_and_never_made(rules: list[dict[str, Any]]) -> None:
@@ -47,3 +54,12 @@ def test_the_hub_has_these_rights_only_by_a_step_of_its_own() -> None:
     pod = deployment["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert "serviceAccountName" not in pod
+
+
+@pytest.mark.parametrize("name", ["fleet", "auth-token-request"])
+def test_the_examples_of_the_face_are_read_without_complaint(name: str) -> None:
+    body = yaml.safe_load((KUBERNETES.parent / "examples" / "kubernetes" / f"{name}.yaml").read_text())
+    if body["kind"] == "Fleet":
+        assert read_fleet(body).faults == ()
+    else:
+        assert read_spec(body).profile
