@@ -1,4 +1,4 @@
-"""Certificates and keys of one test control plane, short-lived, written as PEM files.
+"""Certificates and keys of one test control plane, valid for a day, written as PEM files.
 
 For: `controlplane.py`. Nothing here is for use outside tests.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-DAYS = 1
-"""How long a certificate is valid, unless said otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +32,12 @@ class Authority:
         return self.folder / "ca.crt"
 
 
-def make_authority(folder: Path, name: str = "arbora-envtest-ca", days: int = DAYS) -> Authority:
+def make_authority(folder: Path) -> Authority:
     """Make a CA and write `ca.crt` and `ca.key` into `folder`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(name)
+    name = _name("arbora-envtest-ca")
     certificate = (
-        _builder(subject, subject, key, days)
+        _builder(name, name, key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -50,36 +47,24 @@ def make_authority(folder: Path, name: str = "arbora-envtest-ca", days: int = DA
     return Authority(folder, certificate, key)
 
 
-def issue(
-    authority: Authority,
-    file: str,
-    common_name: str,
-    organization: str = "",
-    *,
-    names: Sequence[str] = (),
-    days: int = DAYS,
-) -> tuple[Path, Path]:
-    """Write `file`.crt and `file`.key for client and server use on loopback; return both paths.
-
-    names: further DNS names.
-    """
+def issue(authority: Authority, file: str, common_name: str, organization: str = "") -> tuple[Path, Path]:
+    """Write `file`.crt and `file`.key for client and server use on loopback; return both paths."""
     key = ec.generate_private_key(ec.SECP256R1())
-    alternatives = x509.SubjectAlternativeName(
+    names = x509.SubjectAlternativeName(
         [
             x509.DNSName("localhost"),
             x509.DNSName("kubernetes.default.svc"),
-            *map(x509.DNSName, names),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
         ]
     )
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
-        _builder(_name(common_name, organization), authority.certificate.subject, key, days)
+        _builder(_name(common_name, organization), authority.certificate.subject, key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), False)
-        .add_extension(alternatives, critical=False)
+        .add_extension(names, critical=False)
         .sign(authority.key, hashes.SHA256())
     )
     return _write(authority.folder, file, certificate, key)
@@ -91,7 +76,7 @@ def make_signing_key(path: Path) -> None:
     path.chmod(0o600)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: Key, days: int) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: Key) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -100,7 +85,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: Key, days: int) -> x509
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_after(now + datetime.timedelta(days=1))
     )
 
 

@@ -163,6 +163,8 @@ class ControlPlane:
             "--disable-admission-plugins=TaintNodesByCondition",
             "--endpoint-reconciler-type=none",
             "--shutdown-delay-duration=0s",
+            # It needs etcd 3.5.13, and the wheel's is older: watches of Kueue would end at once, again and again.
+            "--feature-gates=WatchList=false",
             *self.extra_apiserver_flags,
         ]
         self._run("kube-apiserver", self.assets.kube_apiserver, flags)

@@ -3,14 +3,14 @@
 For: `test_multikueue.py`. The manager is the plain upstream one. Its webhooks are not installed, as nothing here
 may depend on a process that a test stops; so Jobs are made suspended, as the webhook would make them.
 
-Kueue looks for certificates of its own at a fixed place unless it keeps them itself: it is given a Secret with
-certificates that are valid for long enough, so that it leaves them, and CRDs into which it can write their CA.
+Kueue looks for certificates at a fixed place of the file system unless it makes them itself: so it is given a
+Secret to fill, and CRDs into which it can write their CA. In a pod the Secret would be mounted; here any
+certificate does, as nobody calls its webhooks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import shutil
 import subprocess
@@ -29,9 +29,7 @@ from tests.envtest.controlplane import DIES_WITH_PARENT, POLL, ControlPlane, Con
 from tests.envtest.driver import Driver
 
 NAMESPACE = "kueue-system"
-SERVICE = "kueue-webhook-service"
-DAYS = 365
-"""Kueue renews what is valid for less than 90 days."""
+CERTIFICATES = "kueue-webhook-server-cert"
 CONVERTED = ("clusterqueues", "cohorts", "localqueues", "multikueueclusters", "workloads")
 """CRDs that Kueue wants to write its CA into."""
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -106,17 +104,13 @@ def _start(file: Path, plane: ControlPlane, folder: Path) -> subprocess.Popen[by
 
 
 async def _prepare(driver: Driver, folder: Path) -> None:
-    """Namespace, and the certificates that the manager would make itself."""
+    """Namespace, certificate, and the Secret that the manager keeps its own certificates in."""
     if not await driver.ask("GET", f"/api/v1/namespaces/{NAMESPACE}", missing_is_fine=True):
         await driver.namespace(NAMESPACE)
-    authority = make_authority(folder, "kueue-ca", DAYS)
-    certificate, key = issue(authority, "tls", SERVICE, names=[f"{SERVICE}.{NAMESPACE}.svc"], days=DAYS)
-    files = {"ca.crt": authority.file, "ca.key": folder / "ca.key", "tls.crt": certificate, "tls.key": key}
-    data = {name: base64.b64encode(path.read_bytes()).decode() for name, path in files.items()}
+    issue(make_authority(folder), "tls", "kueue")
     path = f"/api/v1/namespaces/{NAMESPACE}/secrets"
-    await driver.ask("DELETE", f"{path}/kueue-webhook-server-cert", missing_is_fine=True)
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kueue-webhook-server-cert"}}
-    await driver.ask("POST", path, {**secret, "data": data})
+    if not await driver.ask("GET", f"{path}/{CERTIFICATES}", missing_is_fine=True):
+        await driver.ask("POST", path, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CERTIFICATES}})
 
 
 def _configuration(folder: Path, health: int, webhook: int, dispatcher: str) -> dict[str, Any]:

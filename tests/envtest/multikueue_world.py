@@ -151,7 +151,11 @@ async def _issue(manager: Driver, request: Mapping[str, Any], plane: ControlPlan
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         path = f"/apis/rbac.authorization.k8s.io/v1/{kind.lower()}s/{name}?fieldManager=test&force=true"
         await member.ask("PATCH", path, manifest, content_type="application/apply-patch+yaml")
-    token = await member.token(namespace, account, "")
+    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    if not await member.ask("GET", f"{accounts}/{account}", missing_is_fine=True):
+        await member.ask("POST", accounts, {"metadata": {"name": account}})
+    asked = {"spec": {"expirationSeconds": spec["expirationSeconds"]}}
+    token = (await member.ask("POST", f"{accounts}/{account}/token", asked))["status"]["token"]
     cluster = {
         "server": plane.server,
         "certificate-authority-data": base64.b64encode(plane.ca_file.read_bytes()).decode(),
@@ -160,13 +164,15 @@ async def _issue(manager: Driver, request: Mapping[str, Any], plane: ControlPlan
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "member", "cluster": cluster}],
-        "users": [{"name": "member", "user": {"token": token.reveal()}}],
+        "users": [{"name": "member", "user": {"token": token}}],
         "contexts": [{"name": "member", "context": {"cluster": "member", "user": "member"}}],
         "current-context": "member",
     }
     metadata = {"name": spec["secretName"], "namespace": request["metadata"]["namespace"]}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
-    await manager.create({**secret, "stringData": {"kubeconfig": json.dumps(kubeconfig)}})
+    data = {"kubeconfig": base64.b64encode(json.dumps(kubeconfig).encode()).decode()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+    path = f"/api/v1/namespaces/{metadata['namespace']}/secrets/{metadata['name']}?fieldManager=test&force=true"
+    await manager.ask("PATCH", path, secret, content_type="application/apply-patch+yaml")
 
 
 def _grants(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

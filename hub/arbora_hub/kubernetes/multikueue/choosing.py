@@ -135,7 +135,8 @@ def _ever(decision: Decision, wish: Wish, one: Candidate) -> bool:
 
 
 def _reasons(decision: Decision, ground: Ground) -> tuple[tuple[str, str], ...]:
-    found: dict[str, list[str]] = {}
+    """The first reason against each, in the order of the filters: the others mostly follow from it."""
+    found: dict[str, str] = {}
     for each in decision.explanation.rejected:
-        found.setdefault(ground.path(each.child), []).append(each.sentence)
-    return tuple((path, "; ".join(dict.fromkeys(sentences))) for path, sentences in sorted(found.items()))
+        found.setdefault(ground.path(each.child), each.sentence)
+    return tuple(sorted(found.items()))
