@@ -65,7 +65,7 @@ class MultiKueue:
         while missing := await self._missing():
             if not said:
                 said = True
-                log.info("no_kueue", why=missing, until="they are installed: then MultiKueue is set up")
+                log.info("no_kueue", why=missing, until="its kinds are installed: then MultiKueue is set up")
                 await self._fleets.settled()
                 for fleet in self._fleets.names():
                     view = self._fleets.view(fleet)
@@ -76,8 +76,6 @@ class MultiKueue:
     async def _missing(self) -> str:
         try:
             for kind in (*ORDER, WORKLOAD):
-                if await self._discovery.any_version(kind.gvk) is None:
-                    return f"no kind {kind.gvk.kind} of {kind.gvk.api_version} is installed"
                 await self._discovery.resource(kind.gvk)
         except ArboraError as error:
             return str(error)
@@ -85,6 +83,8 @@ class MultiKueue:
 
     async def _tell(self, fleet: str, missing: str) -> None:
         try:
-            await self._say(fleet, Finding(False, "KueueMissing", f"{missing}: install Kueue that serves {API}"))
+            await self._say(
+                fleet, Finding(False, "KueueMissing", f"{missing}; Kueue that serves {API} is needed")
+            )
         except ArboraError as error:
             log.warning("finding_not_written", fleet=fleet, why=str(error))
