@@ -1,12 +1,13 @@
-"""MultiKueue on a real API server with Kueue's own CRDs, and with Kueue itself: a manager and two members."""
+"""MultiKueue on a real API server with Kueue's own CRDs. Kueue is played; in `test_kueue_itself.py` it runs."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.envtest.multikueue_world import Objects, condition, define_requests, 
 from tests.support.eventually import eventually
 from tests.support.kueue_fleets import A100, T4, Findings, PlainFleets, PlainWorkers, member
 
+T = TypeVar("T")
 KUEUE = "kueue-system"
 _numbers = itertools.count(1)
 
@@ -45,10 +47,19 @@ class World:
         wanted = [f"{self.fleet}.{path.strip('/')}" for path in paths]
 
         async def there() -> bool:
-            self.clock.advance(1)
             return await self.objects.clusters(self.fleet) == sorted(wanted)
 
-        await eventually(there, f"the config names {wanted}")
+        await self.until(there, f"the config names {wanted}")
+
+    async def until(self, condition: Callable[[], T | Awaitable[T]], what: str) -> T:
+        """Let time pass, second by second, until it is so."""
+
+        async def there() -> T:
+            self.clock.advance(1)
+            value = condition()
+            return await value if inspect.isawaitable(value) else value
+
+        return await eventually(there, what)
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +97,7 @@ async def test_what_a_fleet_needs_passes_kueues_own_validation(world: World) -> 
     async def settled() -> bool:
         return bool(await world.objects.get("LocalQueue", "jobs", world.namespace))
 
-    await eventually(settled, "all is written")
+    await world.until(settled, "all is written")
     cluster = await world.objects.get("MultiKueueCluster", f"{world.fleet}.a")
     assert cluster["spec"]["clusterSource"] == {
         "kubeConfig": {"location": f"{world.fleet}.a", "locationType": "Secret"}
@@ -104,14 +115,14 @@ async def test_what_a_fleet_needs_passes_kueues_own_validation(world: World) -> 
         "memory": "1Pi",
         "nvidia.com/gpu": "12",
     }
-    assert await eventually(lambda: world.findings.get(world.fleet), "a finding")
+    assert await world.until(lambda: world.findings.get(world.fleet), "a finding")
     assert world.findings[world.fleet].ready, world.findings
 
 
 async def test_nothing_is_written_again_while_nothing_changes(world: World) -> None:
     one = member("/a", (T4, 4, 4))
     world.fleets.put(world.fleet, world.spec, one)
-    await eventually(lambda: world.findings.get(world.fleet), "a finding")
+    await world.until(lambda: world.findings.get(world.fleet), "a finding")
     before = await world.objects.get("MultiKueueConfig", world.fleet)
     queue = await world.objects.get("ClusterQueue", world.fleet)
     for free in (3, 2, 1):
@@ -134,9 +145,9 @@ async def test_a_member_that_leaves_stays_in_the_config_until_its_last_workload_
         found = await world.objects.get("MultiKueueCluster", f"{world.fleet}.a")
         return "arbora.dev/draining-since" in found["metadata"]["annotations"]
 
-    await eventually(draining, "it drains")
+    await world.until(draining, "it drains")
     world.clock.advance(3600)
-    await eventually(lambda: "still has 1 workload" in world.findings[world.fleet].message, "a sentence")
+    await world.until(lambda: "still has 1 workload" in world.findings[world.fleet].message, "a sentence")
     assert await world.objects.clusters(world.fleet) == [f"{world.fleet}.a", f"{world.fleet}.b"]
     await finish(world, "train")
     await world.until_clusters("/b")
@@ -145,26 +156,25 @@ async def test_a_member_that_leaves_stays_in_the_config_until_its_last_workload_
         request = await world.objects.get("AuthTokenRequest", f"{world.fleet}.a", KUEUE)
         return not await world.objects.get("MultiKueueCluster", f"{world.fleet}.a") and not request
 
-    await eventually(gone, "nothing of it stays")
-    await eventually(
+    await world.until(gone, "nothing of it stays")
+    await world.until(
         lambda: [path for _, path, _ in world.workers.there.values()] == ["/b"], "its queues go, too"
     )
 
 
 async def test_a_fleet_that_ends_takes_everything_of_its_own_with_it_and_nothing_else(world: World) -> None:
     world.fleets.put(world.fleet, world.spec, member("/a", (T4, 4, 4)))
-    await eventually(lambda: world.findings.get(world.fleet), "a finding")
+    await world.until(lambda: world.findings.get(world.fleet), "a finding")
     other = {"apiVersion": WORKLOAD.gvk.api_version, "kind": "ResourceFlavor", "metadata": {"name": "others"}}
     await world.objects.driver.ask("POST", "/apis/kueue.x-k8s.io/v1beta2/resourceflavors", {**other, "spec": {}})
     world.fleets.drop(world.fleet)
 
     async def gone() -> bool:
-        world.clock.advance(1)
         kinds = ("ClusterQueue", "AdmissionCheck", "MultiKueueConfig", "ResourceFlavor")
         found = [await world.objects.get(kind, world.fleet) for kind in kinds]
         return not any(found) and not await world.objects.get("MultiKueueCluster", f"{world.fleet}.a")
 
-    await eventually(gone, "all of it is gone")
+    await world.until(gone, "all of it is gone")
     assert await world.objects.get("ResourceFlavor", "others")
     assert not world.workers.there
 
@@ -178,7 +188,7 @@ async def test_an_object_of_somebody_else_is_left_alone_and_named(world: World) 
     }
     await world.objects.driver.ask("POST", "/apis/kueue.x-k8s.io/v1beta2/admissionchecks", theirs)
     world.fleets.put(world.fleet, world.spec, member("/a", (T4, 4, 4)))
-    finding = await eventually(lambda: world.findings.get(world.fleet), "a finding")
+    finding = await world.until(lambda: world.findings.get(world.fleet), "a finding")
     assert (finding.ready, finding.reason) == (False, "NameTaken")
     assert f"AdmissionCheck {world.fleet}" in finding.message
     check = await world.objects.get("AdmissionCheck", world.fleet)
@@ -228,6 +238,20 @@ async def test_the_next_best_has_its_turn_when_a_member_does_not_admit_in_time(w
     events = await world.objects.driver.ask("GET", f"/api/v1/namespaces/{world.namespace}/events")
     messages = [each["message"] for each in events["items"] if each["involvedObject"]["name"] == "train"]
     assert any("/a did not admit it within 60 s" in message for message in messages), messages
+
+
+async def test_nominations_of_somebody_else_are_left_and_the_fleet_says_so(world: World) -> None:
+    world.fleets.put(world.fleet, world.spec, member("/a", (A100, 8, 8)), member("/b", (A100, 8, 4)))
+    await world.until_clusters("/a", "/b")
+    for name in ("a", "b"):
+        await world.objects.activate(f"{world.fleet}.{name}")
+    await kueue_workload(world, "train", check=world.fleet)
+    both = [f"{world.fleet}.a", f"{world.fleet}.b"]
+    assert await nominated(world, "train") == both[:1]
+    await apply_status(world, "train", {**admission(world.fleet), "nominatedClusterNames": both})
+    await world.until(lambda: world.findings[world.fleet].reason == "DispatcherNotOurs", "it is said")
+    assert "arbora.dev/dispatcher" in world.findings[world.fleet].message
+    assert await _nominated(world, "train") == both
 
 
 async def _is(world: World, name: str, members: Sequence[str]) -> bool:

@@ -53,6 +53,8 @@ log = structlog.get_logger(__name__)
 
 SOON = 1.0
 """Seconds until a look at what somebody else just made."""
+PACE = 1.0
+"""Seconds between two passes over a Fleet at least: free GPUs, which change nothing here, change all the time."""
 
 Mirrors = Mapping[Resource, Collection]
 
@@ -76,7 +78,10 @@ class FleetQueues:
         self._fleets = fleets
         self._workers = workers
         self._say = say
+        self._clock = clock
         self._wall = wall
+        self._next: dict[str, float] = {}
+        """Fleet -> the earliest moment of its next pass."""
         self._owners: dict[tuple[Resource, Key], str] = {}
         self._said: dict[str, Finding] = {}
         self._brought: dict[str, str] = {}
@@ -118,6 +123,10 @@ class FleetQueues:
             self._controller.add(fleet)
 
     async def _pass(self, fleet: str) -> float | None:
+        now = self._clock.monotonic()
+        if (rest := self._next.get(fleet, now) - now) > 0:
+            return rest
+        self._next[fleet] = now + PACE
         view = self._fleets.view(fleet)
         try:
             said = self._settings(fleet, view)
@@ -126,8 +135,9 @@ class FleetQueues:
             return None
         if said is None:
             self._draining.discard(fleet)
-            self._said.pop(fleet, None)
             await self._withdraw(fleet, frozenset())
+            self._said.pop(fleet, None)
+            self._next.pop(fleet, None)
             return None
         plan = planned(self._situation(fleet, view, *said), self._wall())
         if any(isinstance(state, Draining) and state.busy for state in plan.states.values()):

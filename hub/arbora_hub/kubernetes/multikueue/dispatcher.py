@@ -19,7 +19,7 @@ from arbora_hub.kubernetes.collection import Key
 from arbora_hub.kubernetes.controller import Controller
 from arbora_hub.kubernetes.multikueue.asking import Asking, Wish, read_asking, read_wish
 from arbora_hub.kubernetes.multikueue.choosing import Candidate, Choice, Ground, choose
-from arbora_hub.kubernetes.multikueue.controller import SOON, Mirrors
+from arbora_hub.kubernetes.multikueue.controller import PACE, SOON, Mirrors
 from arbora_hub.kubernetes.multikueue.kinds import (
     ADMISSION_CHECK,
     ADMISSION_MANAGER,
@@ -41,6 +41,8 @@ from arbora_hub.placement.reservations import Reservations
 
 log = structlog.get_logger(__name__)
 
+EVERYBODY = ""
+"""The key of no Workload: all that wait."""
 TELL_SECONDS = 60.0
 """Between two Events on a Workload that nobody can take."""
 
@@ -81,6 +83,8 @@ class Dispatcher:
         self._told: dict[str, tuple[str, float]] = {}
         """What was last told of a Workload, and when."""
         self._reservations = Reservations()
+        self._next = 0.0
+        """The earliest moment at which everybody that waits is looked at again."""
         self._ground: Ground | None = None
         self._checks: Mapping[str, Check] | None = None
         self._controller = Controller("Nomination", self._pass, clock)
@@ -100,10 +104,20 @@ class Dispatcher:
     def _moved(self, _what: Key | str) -> None:
         """Members are not what they were: whoever waits may go elsewhere."""
         self._ground = self._checks = None
+        self._controller.add(EVERYBODY)
+
+    def _wake(self) -> float | None:
+        now = self._clock.monotonic()
+        if (rest := self._next - now) > 0:
+            return rest
+        self._next = now + PACE
         for key in self._waiting:
             self._controller.add(key)
+        return None
 
     async def _pass(self, key: str) -> float | None:
+        if key == EVERYBODY:
+            return self._wake()
         namespace, _, name = key.partition("/")
         item = self._workloads.get(name, namespace)
         checks = self._known_checks()

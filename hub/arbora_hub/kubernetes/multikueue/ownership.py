@@ -135,6 +135,8 @@ def stamped(body: Raw) -> dict[str, Any]:
 
 def _as_wanted(item: Any, wanted: Any) -> bool:
     """Whether everything wanted is there; what others added, and what was filled in, counts for nothing."""
+    if item == wanted:
+        return True
     if isinstance(wanted, Mapping):
         return isinstance(item, Mapping) and all(_as_wanted(item.get(key), each) for key, each in wanted.items())
     if isinstance(wanted, list):
@@ -143,4 +145,4 @@ def _as_wanted(item: Any, wanted: Any) -> bool:
             and len(item) == len(wanted)
             and all(_as_wanted(one, each) for one, each in zip(item, wanted, strict=True))
         )
-    return bool(item == wanted)
+    return False

@@ -7,6 +7,7 @@ script leaves out two kinds that have adapters; they come when a Fleet asks for 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 ACCOUNT = "multikueue-sa"
@@ -40,8 +41,9 @@ FURTHER_KINDS: Mapping[str, tuple[str, str]] = {
 """What a Fleet may ask for in `jobKinds`."""
 
 
-def rules(further: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """The rules of the ClusterRole. further: keys of FURTHER_KINDS."""
+@lru_cache(maxsize=16)
+def rules(further: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """The rules of the ClusterRole, to be read only. further: keys of FURTHER_KINDS."""
     found = [_rule("", "pods", _FOLLOW)]
     for group, resource in (*_JOBS, *(FURTHER_KINDS[each] for each in sorted(set(further)))):
         found.append(_rule(group, resource, (*_FOLLOW, *_CHANGE) if resource == "rayclusters" else _FOLLOW))
