@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arbora.errors import InvalidInput
 from arbora_hub.kubernetes.multikueue.names import cluster_name, flavor_name, label_value, queue_name, worker_name
-from arbora_hub.kubernetes.multikueue.settings import read_settings
+from arbora_hub.kubernetes.multikueue.settings import check_lasting, read_settings
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 FLEETS = st.lists(LABEL, min_size=1, max_size=3).map(".".join)
@@ -78,3 +78,12 @@ def test_what_is_wrong_is_named(written: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         read_settings("training", written)
     assert caught.value.field == field
+
+
+def test_name_and_namespace_do_not_change_under_what_runs() -> None:
+    before = read_settings("training", {"name": "one"})
+    check_lasting(before, read_settings("training", {"name": "one", "queues": {"namespaces": ["a"]}}))
+    for changed, field in (({"name": "two"}, "name"), ({"name": "one", "namespace": "other"}, "namespace")):
+        with pytest.raises(InvalidInput) as caught:
+            check_lasting(before, read_settings("training", changed))
+        assert caught.value.field == f"spec.multiKueue.{field}"

@@ -175,6 +175,19 @@ def test_a_member_without_a_profile_waits_and_is_named() -> None:
     assert "/us/b has no ClusterProfile in namespace kueue-system" in plan.finding.message
 
 
+def test_a_member_whose_name_is_somebody_elses_is_left_out_of_the_config_and_named() -> None:
+    plan = planned(situation(A, B, taken={"/us/b": "MultiKueueCluster training.us.b"}), 0.0)
+    assert clusters(plan) == {"training": ["training.eu.a"]}
+    assert plan.finding.reason == "NameTaken"
+    assert "/us/b is left out, as MultiKueueCluster training.us.b was not made" in plan.finding.message
+
+
+def test_the_cluster_of_kueues_manager_is_never_its_own_member() -> None:
+    plan = planned(situation(A, B, own_uid=B.cluster_uid), 0.0)
+    assert clusters(plan) == {"training": ["training.eu.a"]}
+    assert "/us/b is left out: it is the cluster of Kueue's manager" in plan.finding.message
+
+
 def test_an_offline_member_stays() -> None:
     lost = member("/eu/a", (T4, 4, 4), liveness="lost")
     before = planned(situation(A, B), 0.0)

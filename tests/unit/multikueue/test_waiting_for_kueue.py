@@ -36,7 +36,7 @@ async def test_that_kueue_is_missing_is_said_once_and_looked_for_again(
             ]
             return web.json_response({"resources": resources})
         if installed and request.method == "GET":
-            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+            return web.json_response({"metadata": {"resourceVersion": "1", "uid": "here"}, "items": []})
         return web.json_response({"metadata": {}}, status=201 if request.method == "POST" else 404)
 
     clock, fleets, findings = ManualClock(), PlainFleets(), Findings()

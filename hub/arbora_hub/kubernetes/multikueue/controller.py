@@ -21,7 +21,7 @@ from arbora.kubernetes.discovery import Resource
 from arbora.manifests.objects import to_json
 from arbora_hub.kubernetes.collection import Collection, Key
 from arbora_hub.kubernetes.controller import Controller
-from arbora_hub.kubernetes.kinds import AUTH_TOKEN_REQUEST
+from arbora_hub.kubernetes.kinds import AUTH_TOKEN_REQUEST, NAMESPACE
 from arbora_hub.kubernetes.multikueue.asking import has_it
 from arbora_hub.kubernetes.multikueue.draining import Draining
 from arbora_hub.kubernetes.multikueue.kinds import (
@@ -46,13 +46,20 @@ from arbora_hub.kubernetes.multikueue.ownership import (
     is_ours,
 )
 from arbora_hub.kubernetes.multikueue.plan import KnownCluster, Plan, Situation, known_cluster, planned
-from arbora_hub.kubernetes.multikueue.settings import ARBORA, KUEUE, MultiKueueSettings, read_settings
+from arbora_hub.kubernetes.multikueue.settings import (
+    ARBORA,
+    KUEUE,
+    MultiKueueSettings,
+    check_lasting,
+    read_settings,
+)
 from arbora_hub.kubernetes.objects import Objects
 
 log = structlog.get_logger(__name__)
 
 SOON = 1.0
 """Seconds until a look at what somebody else just made."""
+SYSTEM_NAMESPACE = "kube-system"
 PACE = 1.0
 """Seconds between two passes over a Fleet at least: free GPUs, which change nothing here, change all the time."""
 
@@ -89,6 +96,7 @@ class FleetQueues:
         self._draining: set[str] = set()
         """Fleets with members that wait for Workloads to end."""
         self._overruled: set[str] = set()
+        self._own_uid = ""
         self._controller = Controller("MultiKueue", self._pass, clock)
         fleets.on_change(self._controller.add)
         for kind in ORDER:
@@ -100,9 +108,19 @@ class FleetQueues:
         for mirror in self._mirrors.values():
             await mirror.synced()
         await self._fleets.settled()
+        self._own_uid = await self._find_own_uid()
         for fleet in {*self._fleets.names(), *self._owners.values()}:
             self._controller.add(fleet)
         await self._controller.run()
+
+    async def _find_own_uid(self) -> str:
+        """What identifies this cluster, as its agent would say, too; empty if that can't be read."""
+        try:
+            system = await self._objects.get(NAMESPACE, SYSTEM_NAMESPACE)
+        except ArboraError as error:
+            log.warning("own_cluster_not_known", why=str(error))
+            return ""
+        return str(system["metadata"]["uid"]) if system is not None else ""
 
     def overruled(self, fleet: str) -> None:
         """Somebody else than us nominates members for jobs of this Fleet."""
@@ -155,18 +173,26 @@ class FleetQueues:
         self, fleet: str, view: FleetView | None
     ) -> tuple[MultiKueueSettings, Mapping[str, Any], bool] | None:
         """What the Fleet says, or said while there is something left of it; and whether it has ended."""
+        before = self._before(fleet)
         if view is not None and view.multikueue is not None:
-            return read_settings(fleet, view.multikueue), view.multikueue, False
+            settings = read_settings(fleet, view.multikueue)
+            if before is not None:
+                check_lasting(before[0], settings)
+            return settings, view.multikueue, False
         if not any(is_ours(item, fleet) for kind in ORDER for item in self._mirrors[kind]):
             return None
-        written: Mapping[str, Any] = {}
+        settings, written = before or (read_settings(fleet, {}), {})
+        return settings, written, True
+
+    def _before(self, fleet: str) -> tuple[MultiKueueSettings, Mapping[str, Any]] | None:
+        """By what settings the configs that there are were made."""
         for config in self._ours(MULTIKUEUE_CONFIG, fleet):
             try:
                 written = json.loads(config["metadata"]["annotations"].get(SETTINGS_ANNOTATION, "{}"))
-                return read_settings(fleet, written), written, True
+                return read_settings(fleet, written), written
             except (ValueError, InvalidInput):
                 continue
-        return read_settings(fleet, {}), {}, True
+        return None
 
     def _situation(
         self,
@@ -189,10 +215,23 @@ class FleetQueues:
             {path: name for path, name in found.items() if name},
             self._busy(fleet, settings, known),
             {
-                int(queue["metadata"]["labels"][SHARD_LABEL]): queue["spec"].get("resourceGroups") or ()
+                int(shard): queue["spec"].get("resourceGroups") or ()
                 for queue in self._ours(CLUSTER_QUEUE, fleet)
+                if (shard := queue["metadata"]["labels"].get(SHARD_LABEL, "")).isdigit()
             },
+            self._taken(fleet, settings, members.keys() - known.keys()),
+            self._own_uid,
         )
+
+    def _taken(self, fleet: str, settings: MultiKueueSettings, paths: Iterable[str]) -> dict[str, str]:
+        found = {}
+        for path in paths:
+            name = cluster_name(fleet, path)
+            for kind, namespace in ((MULTIKUEUE_CLUSTER, ""), (AUTH_TOKEN_REQUEST, settings.namespace)):
+                item = self._mirrors[kind].get(name, namespace)
+                if item is not None and not is_ours(item, fleet):
+                    found[path] = f"{kind.gvk.kind} {name}"
+        return found
 
     def _known(self, fleet: str, settings: MultiKueueSettings) -> dict[str, KnownCluster]:
         known = {}

@@ -24,6 +24,7 @@ from arbora_hub.kubernetes.multikueue.workers import worker_manifests
 NAMED = 3
 """Members that a sentence names."""
 LEFT, CORDONED, ENDED = "it left the Fleet", "it is cordoned", "the Fleet wants no MultiKueue"
+ITSELF = "it is the cluster of Kueue's manager, which can't be its own member"
 
 Groups = Sequence[Mapping[str, Any]]
 """A ClusterQueue's `resourceGroups`."""
@@ -61,6 +62,10 @@ class Situation:
     """Path -> Workloads that have it."""
     standing: Mapping[int, Groups] = field(default_factory=dict)
     """Shard -> what its ClusterQueue gives away now."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Path -> an object of somebody else that has the name of one of this member."""
+    own_uid: str = ""
+    """UID of the cluster where Kueue's manager is; empty: not known."""
 
     def why_to_go(self, path: str) -> str:
         """Why a member is not to be in Kueue's configuration; empty if it is."""
@@ -69,6 +74,8 @@ class Situation:
         member = self.members.get(path)
         if member is None:
             return LEFT
+        if self.own_uid and member.cluster_uid == self.own_uid:
+            return ITSELF
         return CORDONED if self.settings.removal.cordoned and member.place.cordoned else ""
 
 
@@ -142,9 +149,9 @@ def _states(it: Situation, now: float) -> tuple[dict[str, State], list[str]]:
         if known is not None:
             busy, limit = it.busy.get(path, 0), it.settings.removal.after
             states[path] = judged(not why, why, known.since, busy, now, limit)
-        elif not why and path in it.profiles:
+        elif not why and path in it.profiles and path not in it.taken:
             states[path] = Serving()
-        elif not why:
+        elif not why and path not in it.profiles:
             waiting.append(path)
     return states, waiting
 
@@ -196,8 +203,12 @@ def _finding(it: Situation, states: Mapping[str, State], waiting: Sequence[str])
             f"{named} ha{'s' if len(waiting) == 1 else 've'} no ClusterProfile in namespace {where}: "
             f"name it in the Fleet's namespaces"
         )
+    parts += [f"{path} is left out, as {title} was not made by this Fleet" for path, title in _some(it.taken)]
+    parts += [f"{path} is left out: {ITSELF}" for path in it.members if it.why_to_go(path) == ITSELF]
     if it.ended:
         return Finding(False, "Ended" if not states else "Draining", "; ".join(parts[1:]) or ENDED)
+    if it.taken:
+        return Finding(False, "NameTaken", "; ".join(parts))
     if waiting:
         return Finding(False, "ProfileMissing", "; ".join(parts))
     if not serving:

@@ -142,6 +142,21 @@ def read_settings(fleet: str, written: Mapping[str, Any]) -> MultiKueueSettings:
     )
 
 
+def check_lasting(before: MultiKueueSettings, after: MultiKueueSettings) -> None:
+    """Raise InvalidInput where something changed that must not while there are objects of it.
+
+    Under another name, or in another namespace, everything would be made anew, and what runs would belong to
+    configs that are gone.
+    """
+    for one, was, now in (("name", before.name, after.name), ("namespace", before.namespace, after.namespace)):
+        if was != now:
+            raise InvalidInput(
+                f"was {was!r} and can't become {now!r} while there are objects of it",
+                field=f"{FIELD}.{one}",
+                hint="Take multiKueue out of the Fleet, wait until it has drained, and put it in anew.",
+            )
+
+
 def _queues(at: Field, name: str) -> Queues | None:
     if at.absent:
         return None
