@@ -44,8 +44,8 @@ class FleetView:
     multikueue: Mapping[str, Any] | None
     """`spec.multiKueue` as it was written; None: it wants none."""
     members: tuple[FleetMember, ...]
-    """Those that are not heard of now included, were it because a hub on the way has restarted: whoever is missing
-    here has left, and drains."""
+    """Those that are not heard of now included, were it because a hub on the way has restarted: whoever is
+    missing here has left, and drains."""
 
 
 class Fleets(Protocol):
