@@ -38,7 +38,7 @@ lint: $(READY) ## Check style, types, layers, the wire contract and that generat
 proto: $(READY) ## Generate pkg/arbora/v1 from proto/
 	@$(BIN)/python -m proto.generate
 
-envtest: $(READY) ## Build the Kubernetes control plane for the tests, once (needs Go)
+envtest: $(READY) ## Build the Kubernetes control plane and Kueue for the tests, once (needs Go)
 	@$(BIN)/python -m tests.envtest.build
 
 bench: $(READY) ## Measure the claims of docs/benchmarks.md; ONLY=foundation for one topic

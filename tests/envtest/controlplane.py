@@ -38,7 +38,7 @@ CONTROLLERS = (
 POLL = 0.05
 """Seconds between two questions whether a process is ready."""
 
-_DIES_WITH_PARENT = (
+DIES_WITH_PARENT = (
     "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,9) if sys.platform=='linux' else None;"
     "os.execv(sys.argv[1],sys.argv[1:])"
 )
@@ -101,7 +101,7 @@ class ControlPlane:
         try:
             async with asyncio.timeout(deadline):
                 self._write_identities()
-                self._etcd_port, peer_port, self.port = _free_ports(3)
+                self._etcd_port, peer_port, self.port = free_ports(3)
                 self._start_etcd(peer_port)
                 self._start_apiserver()
                 await self._ready("kube-apiserver", self._apiserver_is_ready)
@@ -163,6 +163,8 @@ class ControlPlane:
             "--disable-admission-plugins=TaintNodesByCondition",
             "--endpoint-reconciler-type=none",
             "--shutdown-delay-duration=0s",
+            # It needs etcd 3.5.13, and the wheel's is older: watches of Kueue would end at once, again and again.
+            "--feature-gates=WatchList=false",
             *self.extra_apiserver_flags,
         ]
         self._run("kube-apiserver", self.assets.kube_apiserver, flags)
@@ -170,7 +172,7 @@ class ControlPlane:
     def _start_controllers(self) -> None:
         assert self.assets is not None
         assert self.assets.kube_controller_manager is not None
-        self._controllers_port = _free_ports(1)[0]
+        self._controllers_port = free_ports(1)[0]
         flags = [
             f"--kubeconfig={self.kubeconfig}",
             f"--controllers={CONTROLLERS}",
@@ -187,7 +189,7 @@ class ControlPlane:
     def _run(self, name: str, binary: Path, flags: list[str]) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-S", "-c", _DIES_WITH_PARENT, str(binary), *flags],
+                [sys.executable, "-S", "-c", DIES_WITH_PARENT, str(binary), *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -250,7 +252,7 @@ class ControlPlane:
         self.kubeconfig.write_text(json.dumps(document))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free now; held open together so that they differ."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.envtest.assets import VERSION, cache
+from arbora_hub.kubernetes.multikueue import kinds
+from tests.envtest.assets import KUEUE_VERSION, VERSION, cache
 from tests.envtest.build import build, check_go, link_flags
+from tests.envtest.build_kueue import build_kueue
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,15 @@ def test_without_go_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest
 def test_the_cache_is_outside_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache() == tmp_path / "arbora-envtest" / VERSION
+
+
+def test_kueue_is_the_release_that_the_hub_was_written_against() -> None:
+    module = (Path(__file__).parent / "build-kueue" / "go.mod").read_text()
+    assert f"sigs.k8s.io/kueue {KUEUE_VERSION}" in module
+    assert kinds.VERSION == KUEUE_VERSION
+
+
+def test_without_go_kueue_is_left_out_and_one_line_says_so(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert build_kueue("", tmp_path / "kueue", said.append) == "Go is not installed"
+    assert not said

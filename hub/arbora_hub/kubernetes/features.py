@@ -1,6 +1,6 @@
 """Every feature of the hub's face, given its API server: made here, run by `face.py`.
 
-    members   ->  fleets/, profiles/  ->  tokens/
+    members   ->  fleets/, profiles/  ->  tokens/, multikueue/
 
 For the composition root. Decides nothing; a feature that is added gets what it needs of those before it.
 """
@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from arbora.clock import LoopClock
+from arbora.clock import Clock, LoopClock
 from arbora.errors import InvalidInput
 from arbora.kubernetes.api import ApiServer
 from arbora.session import addresses
@@ -21,6 +21,10 @@ from arbora_hub.kubernetes.face import Part
 from arbora_hub.kubernetes.fleets.controller import FleetStatus
 from arbora_hub.kubernetes.kinds import AUTH_TOKEN_REQUEST, CLUSTER_PROFILE, FLEET, NAMESPACE
 from arbora_hub.kubernetes.members import Members
+from arbora_hub.kubernetes.multikueue.feature import MultiKueue, mirrors
+from arbora_hub.kubernetes.multikueue.here import Findings, FleetViews
+from arbora_hub.kubernetes.multikueue.kinds import MULTIKUEUE_CLUSTER
+from arbora_hub.kubernetes.multikueue.worker_workloads import WorkerWorkloads
 from arbora_hub.kubernetes.objects import Objects
 from arbora_hub.kubernetes.profiles.clustersets import ClusterSets
 from arbora_hub.kubernetes.profiles.content import Surroundings
@@ -75,6 +79,7 @@ def parts(api: ApiServer, hub: Hub) -> Sequence[Part]:
     issuing = Issuing(hub.inventory, statuses, hub.minting, hub.accesses, hub.gateway, hub.authority)
     targets = ProfileTargets(profiles, members)
     return (
+        *multikueue(api, hub, fleets, profiles, members, owner, clock),
         requests,
         AuthTokenRequests(requests, objects, targets, issuing, hub.journal, clock, time.time),
         fleets,
@@ -85,6 +90,23 @@ def parts(api: ApiServer, hub: Hub) -> Sequence[Part]:
         ClusterSets(objects, profiles, namespaces, owner, clock),
         FleetStatus(objects, fleets, profiles, owner, clock=clock, wall=time.time),
     )
+
+
+def multikueue(
+    api: ApiServer,
+    hub: Hub,
+    fleets: Collection,
+    profiles: Profiles,
+    members: Members,
+    owner: str,
+    clock: Clock,
+) -> Sequence[Part]:
+    """Kueue's multi-cluster dispatch, where Kueue is installed."""
+    objects, mirrored = Objects(api), mirrors(api)
+    views = FleetViews(fleets, profiles, members, mirrored[MULTIKUEUE_CLUSTER], hub.inventory, hub.prices.of)
+    findings = Findings(objects, fleets, owner, time.time)
+    workers = WorkerWorkloads(hub.workloads)
+    return (MultiKueue(api, views, workers, findings.say, clock, time.time, mirrored),)
 
 
 def surroundings(hub: Hub) -> Surroundings | None:

@@ -10,7 +10,7 @@ from arbora_hub.kubernetes.collection import Collection
 from arbora_hub.kubernetes.conditions import by_key, stamp
 from arbora_hub.kubernetes.controller import Controller
 from arbora_hub.kubernetes.fleets.spec import Fleet, read_fleet
-from arbora_hub.kubernetes.fleets.status import Standing, status_of
+from arbora_hub.kubernetes.fleets.status import CONDITIONS, Standing, status_of
 from arbora_hub.kubernetes.kinds import FLEET
 from arbora_hub.kubernetes.objects import Objects
 
@@ -79,9 +79,11 @@ class FleetStatus:
 
 
 def _essence(status: Raw) -> object:
-    """What is compared: all but times."""
+    """What is compared: all but times, and what others say in conditions of their own."""
     conditions = by_key(status.get("conditions"), "type")
     kept = [
-        {key: value for key, value in one.items() if key != "lastTransitionTime"} for one in conditions.values()
+        {key: value for key, value in one.items() if key != "lastTransitionTime"}
+        for kind, one in conditions.items()
+        if kind in CONDITIONS
     ]
     return kept, *(status.get(key) for key in ("observedGeneration", "members", "published"))

@@ -12,6 +12,9 @@ from arbora_hub.kubernetes.fleets.spec import Fleet
 SHOWN = 5
 """Things of one kind that a message names."""
 
+CONDITIONS = ("Ready", "NamesUnique")
+"""Types of those that are written here."""
+
 Raw = Mapping[str, Any]
 
 
