@@ -284,9 +284,14 @@ class Member:
         message = status_to_wire(AssignmentStatus(uid, one.generation, state, objects, share=one.share))
         self._put(f"workload/{uid}", message.SerializeToString(deterministic=True))
 
+    def status(self) -> member_pb2.ClusterStatus:
+        """Its slow facts, which are no other member's."""
+        return member_pb2.ClusterStatus(
+            kubernetes_version=f"v1.36.0+{self.name}", cluster_uid=self.uid, api_healthy=True
+        )
+
     def _say_capacity(self) -> None:
-        status = member_pb2.ClusterStatus(kubernetes_version="v1.36.0", cluster_uid=self.uid, api_healthy=True)
-        self._put("status", status.SerializeToString(deterministic=True))
+        self._put("status", self.status().SerializeToString(deterministic=True))
         nodes = [
             NodeGpus(f"n{n}", H100, gpus, gpus, self._used(n), n not in self.off, 10**6, 10**7)
             for n, gpus in enumerate(self.nodes)

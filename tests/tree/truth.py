@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from arbora.workloads.model import State
 from arbora_hub.inventory.child import Child
+from arbora_hub.inventory.facts import digest_of, facts_of
 from arbora_hub.workloads.record import WorkloadRecord
 from arbora_hub.workloads.summary import parts_of
 from tests.tree.member import Member
@@ -45,6 +46,7 @@ def check_settled(world: World) -> None:
             _check_workload(world, name, record)
         for child in world.hubs[name].hub.inventory:
             _check_capacity(world, name, child)
+            _check_lines(world, name, child)
     for member in world.members.values():
         _check_member(world, member)
 
@@ -96,6 +98,16 @@ def _check_capacity(world: World, hub: str, child: Child) -> None:
     seen = (sum(row.total for row in told), sum(row.free for row in told))
     last_known = " as it was last known before it started" if child.restored else ""
     assert seen == truth, f"{hub} sees (total, free) {seen} below {child.name}{last_known}; it is {truth}"
+
+
+def _check_lines(world: World, hub: str, child: Child) -> None:
+    """The line of a member far below has the digest that the hub which owns it made."""
+    by_path = {world.path(name, hub): name for name in world.below(hub)}
+    for path, line in child.lines.items():
+        name = by_path.get(f"{child.name}/{path}")
+        if name is not None and line.facts:
+            wanted = digest_of(facts_of(world.members[name].status()))
+            assert (line.facts, line.api_healthy) == (wanted, True), f"{hub} has other facts of {path}"
 
 
 def _check_member(world: World, member: Member) -> None:
