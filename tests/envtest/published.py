@@ -146,12 +146,12 @@ async def hub_below(parent: RunningHub, folder: Path, name: str, **settings: Any
         yield hub
 
 
-async def installed_face(plane: ControlPlane, driver: Driver, folder: Path) -> Path:
-    """A kubeconfig with the rights of `deploy/kubernetes/hub-face.yaml`, and no others."""
+async def installed_face(plane: ControlPlane, driver: Driver, folder: Path, *further: str) -> Path:
+    """A kubeconfig with the rights of `deploy/kubernetes/hub-face.yaml` and further files there, and no others."""
     namespace = "arbora-hub"
     if not await driver.ask("GET", f"/api/v1/namespaces/{namespace}", missing_is_fine=True):
         await driver.namespace(namespace)
-    for body in _face():
+    for body in (each for name in ("hub-face", *further) for each in _face(name)):
         rbac = "Role" in body["kind"]
         group = "/apis/rbac.authorization.k8s.io/v1" if rbac else f"/api/v1/namespaces/{namespace}"
         path = f"{group}/{body['kind'].lower()}s/{body['metadata']['name']}?fieldManager=test&force=true"
@@ -172,8 +172,8 @@ async def installed_face(plane: ControlPlane, driver: Driver, folder: Path) -> P
     return file
 
 
-def _face() -> list[Body]:
-    file = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes" / "hub-face.yaml"
+def _face(name: str) -> list[Body]:
+    file = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes" / f"{name}.yaml"
     return list(yaml.safe_load_all(file.read_text()))
 
 

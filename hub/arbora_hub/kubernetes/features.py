@@ -21,8 +21,9 @@ from arbora_hub.kubernetes.face import Part
 from arbora_hub.kubernetes.fleets.controller import FleetStatus
 from arbora_hub.kubernetes.kinds import AUTH_TOKEN_REQUEST, CLUSTER_PROFILE, FLEET, NAMESPACE
 from arbora_hub.kubernetes.members import Members
+from arbora_hub.kubernetes.multikueue.controller import Mirrors
 from arbora_hub.kubernetes.multikueue.feature import MultiKueue, mirrors
-from arbora_hub.kubernetes.multikueue.here import Findings, FleetViews
+from arbora_hub.kubernetes.multikueue.here import Findings, FleetViews, Retained
 from arbora_hub.kubernetes.multikueue.kinds import MULTIKUEUE_CLUSTER
 from arbora_hub.kubernetes.multikueue.worker_workloads import WorkerWorkloads
 from arbora_hub.kubernetes.objects import Objects
@@ -77,9 +78,10 @@ def parts(api: ApiServer, hub: Hub) -> Sequence[Part]:
     requests = Collection(api, AUTH_TOKEN_REQUEST)
     statuses = Statuses(hub.inventory, hub.calls)
     issuing = Issuing(hub.inventory, statuses, hub.minting, hub.accesses, hub.gateway, hub.authority)
-    targets = ProfileTargets(profiles, members)
+    mirrored = mirrors(api)
+    targets = ProfileTargets(profiles, members, Retained(mirrored[MULTIKUEUE_CLUSTER]).path)
     return (
-        *multikueue(api, hub, fleets, profiles, members, owner, clock),
+        *multikueue(api, mirrored, hub, fleets, profiles, members, owner, clock),
         requests,
         AuthTokenRequests(requests, objects, targets, issuing, hub.journal, clock, time.time),
         fleets,
@@ -94,6 +96,7 @@ def parts(api: ApiServer, hub: Hub) -> Sequence[Part]:
 
 def multikueue(
     api: ApiServer,
+    mirrored: Mirrors,
     hub: Hub,
     fleets: Collection,
     profiles: Profiles,
@@ -102,7 +105,7 @@ def multikueue(
     clock: Clock,
 ) -> Sequence[Part]:
     """Kueue's multi-cluster dispatch, where Kueue is installed."""
-    objects, mirrored = Objects(api), mirrors(api)
+    objects = Objects(api)
     views = FleetViews(fleets, profiles, members, mirrored[MULTIKUEUE_CLUSTER], hub.inventory, hub.prices.of)
     findings = Findings(objects, fleets, owner, time.time)
     workers = WorkerWorkloads(hub.workloads)

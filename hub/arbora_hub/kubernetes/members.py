@@ -207,7 +207,8 @@ class Members:
         else:
             self._views[path] = view
             self._missing.pop(path, None)
-        self._asking.look(path)
+        if "/" in path:  # what this hub's own children say is known here
+            self._asking.look(path)
         return True
 
     def _view(self, path: str) -> MemberView | None:

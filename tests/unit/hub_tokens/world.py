@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -44,8 +44,8 @@ class Members:
     async def settled(self) -> None:
         return
 
-    def target(self, namespace: str, profile: str) -> Target | None:
-        return self.targets.get((namespace, profile))
+    def target(self, request: Mapping[str, Any], profile: str) -> Target | None:
+        return self.targets.get((request["namespace"], profile))
 
     def stands(self, path: str, cluster_uid: str) -> bool:
         return Target(path, cluster_uid) in self.targets.values() or (path, cluster_uid) in self.unpublished

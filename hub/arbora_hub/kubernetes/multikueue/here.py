@@ -7,16 +7,24 @@ sums. A member that is not known now, because a hub on the way is away, is still
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
+from arbora.errors import Unavailable
 from arbora_hub.inventory.inventory import Inventory
 from arbora_hub.inventory.liveness import Liveness
 from arbora_hub.kubernetes.collection import Collection as Mirror
 from arbora_hub.kubernetes.conditions import Condition, stamp, written
 from arbora_hub.kubernetes.kinds import FLEET
 from arbora_hub.kubernetes.members import Members
-from arbora_hub.kubernetes.multikueue.kinds import FLEET_ANNOTATION, PATH_ANNOTATION
+from arbora_hub.kubernetes.multikueue.kinds import (
+    FLEET_ANNOTATION,
+    FLEET_LABEL,
+    NAMESPACE_ANNOTATION,
+    PATH_ANNOTATION,
+)
 from arbora_hub.kubernetes.multikueue.members import Finding, FleetMember, FleetView, coarse_row
+from arbora_hub.kubernetes.multikueue.ownership import fleet_of
 from arbora_hub.kubernetes.objects import Objects
 from arbora_hub.kubernetes.profiles.profiles import Profiles
 from arbora_hub.kubernetes.view import MemberView
@@ -114,6 +122,31 @@ class FleetViews:
             else tuple(coarse_row(one.gpu_class, one.total, one.free) for one in view.gpus)
         )
         return FleetMember(view.path, view.cluster_uid, place, rows)
+
+
+class Retained:
+    """Keeps the tokens of members that left their Fleet for as long as Kueue needs them: jobs may run there."""
+
+    def __init__(self, clusters: Mirror) -> None:
+        """clusters: the MultiKueueClusters that there are."""
+        self._clusters = clusters
+
+    def path(self, request: Mapping[str, Any]) -> str | None:
+        """The member that a request was made for by MultiKueue; None: it was not. request: its metadata.
+
+        Only the MultiKueueCluster decides, for its own namespace: who can write one is Kueue's admin here.
+        Raises Unavailable while that is not known.
+        """
+        if FLEET_LABEL not in (request.get("labels") or {}):
+            return None
+        if not self._clusters.filled.is_set():
+            raise Unavailable("it is not known yet whom Kueue knows")
+        cluster = self._clusters.get(str(request["name"]))
+        if cluster is None or not fleet_of(cluster):
+            return None
+        annotations = cluster["metadata"]["annotations"]
+        here = annotations.get(NAMESPACE_ANNOTATION) == request["namespace"]
+        return str(annotations.get(PATH_ANNOTATION, "")) or None if here else None
 
 
 class Findings:

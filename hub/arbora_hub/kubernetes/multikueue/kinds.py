@@ -22,6 +22,8 @@ CONFIG_LIMIT = 20
 FLEET_LABEL = "arbora.dev/fleet"
 SHARD_LABEL = "arbora.dev/shard"
 PATH_ANNOTATION = "arbora.dev/path"
+NAMESPACE_ANNOTATION = "arbora.dev/namespace"
+"""On a MultiKueueCluster, which has none: that of its AuthTokenRequest and Secret."""
 FLEET_ANNOTATION = "arbora.dev/fleet"
 """The Fleet's full name, which may be longer than a label."""
 DRAINING_ANNOTATION = "arbora.dev/draining-since"

@@ -27,6 +27,7 @@ from arbora_hub.kubernetes.multikueue.kinds import (
     MULTIKUEUE,
     MULTIKUEUE_CLUSTER,
     MULTIKUEUE_CONFIG,
+    NAMESPACE_ANNOTATION,
     PATH_ANNOTATION,
     RESOURCE_FLAVOR,
     SETTINGS_ANNOTATION,
@@ -82,6 +83,7 @@ def for_member(fleet: str, settings: MultiKueueSettings, member: ClusterWanted) 
             "secretName": name,
         },
     }
+    annotations = {**annotations, NAMESPACE_ANNOTATION: settings.namespace}
     if member.since is not None:
         annotations = {**annotations, DRAINING_ANNOTATION: f"{member.since:.0f}"}
     cluster = {

@@ -42,8 +42,8 @@ class Targets(Protocol):
         """Return once it is known what stands behind each profile; before, nothing may be concluded."""
         ...
 
-    def target(self, namespace: str, profile: str) -> due.Target | None:
-        """The member behind a profile; None: there is no such profile of ours."""
+    def target(self, request: Raw, profile: str) -> due.Target | None:
+        """The member behind a profile; None: there is no such profile of ours. request: its metadata."""
         ...
 
     def stands(self, path: str, cluster_uid: str) -> bool:
@@ -156,7 +156,7 @@ class AuthTokenRequests:
             generation=int(metadata.get("generation", 0)),
             deleting=metadata.get("deletionTimestamp") is not None,
             held=FINALIZER in (metadata.get("finalizers") or ()),
-            target=None if spec is None else self._targets.target(metadata["namespace"], spec.profile),
+            target=None if spec is None else self._targets.target(metadata, spec.profile),
             issued=read_issued(body),
             secret="foreign"
             if secret is not None and not ours
