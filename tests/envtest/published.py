@@ -147,7 +147,7 @@ async def hub_below(parent: RunningHub, folder: Path, name: str, **settings: Any
 
 
 async def installed_face(plane: ControlPlane, driver: Driver, folder: Path, *further: str) -> Path:
-    """A kubeconfig with the rights of `deploy/kubernetes/hub-face.yaml` and further files there, and no others."""
+    """A kubeconfig with the rights of `hub-face.yaml` in deploy/kubernetes, and of further files there."""
     namespace = "arbora-hub"
     if not await driver.ask("GET", f"/api/v1/namespaces/{namespace}", missing_is_fine=True):
         await driver.namespace(namespace)

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from arbora_hub.kubernetes.fleets.spec import read_fleet
+from arbora_hub.kubernetes.multikueue.ownership import ORDER
+from arbora_hub.kubernetes.multikueue.rights import rules as multikueue_rules
 from arbora_hub.kubernetes.tokens.spec import read_spec
 
 KUBERNETES = Path(__file__).resolve().parents[3] / "deploy" / "kubernetes"
@@ -63,3 +65,17 @@ def test_the_examples_of_the_face_are_read_without_complaint(name: str) -> None:
         assert read_fleet(body).faults == ()
     else:
         assert read_spec(body).profile
+
+
+def test_what_a_member_lets_kueue_have_is_what_the_hub_asks_for() -> None:
+    (role,) = yaml.safe_load_all((KUBERNETES / "member-multikueue.yaml").read_text())
+    assert role["rules"] == multikueue_rules()
+
+
+def test_multikueue_needs_no_more_of_the_hubs_cluster_than_it_writes() -> None:
+    role, _ = yaml.safe_load_all((KUBERNETES / "hub-multikueue.yaml").read_text())
+    written = {f"{kind.plural}.{kind.gvk.group}" for kind in ORDER}
+    for rule in role["rules"]:
+        assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
+        if set(rule["verbs"]) & {"create", "delete"} and rule["apiGroups"] != [""]:
+            assert {f"{each}.{rule['apiGroups'][0]}" for each in rule["resources"]} <= written
