@@ -38,8 +38,11 @@ lint: $(READY) ## Check style, types, layers, the wire contract and that generat
 proto: $(READY) ## Generate pkg/arbora/v1 from proto/
 	@$(BIN)/python -m proto.generate
 
-envtest: $(READY) ## Build the Kubernetes control plane and Kueue for the tests, once (needs Go)
+envtest: $(READY) ## Build the Kubernetes control plane for the tests, once (needs Go)
 	@$(BIN)/python -m tests.envtest.build
+
+envtest-kueue: $(READY) ## The same and Kueue, so that its tests run, too (4 more minutes)
+	@$(BIN)/python -m tests.envtest.build --kueue
 
 bench: $(READY) ## Measure the claims of docs/benchmarks.md; ONLY=foundation for one topic
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
@@ -47,4 +50,4 @@ bench: $(READY) ## Measure the claims of docs/benchmarks.md; ONLY=foundation for
 clean: ## Remove what make has made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 
-.PHONY: help setup demo demo-tree test lint proto envtest bench clean
+.PHONY: help setup demo demo-tree test lint proto envtest envtest-kueue bench clean

@@ -17,7 +17,7 @@ TOOLS = ("kube-apiserver", "kube-controller-manager", "kubectl")
 
 KUEUE_VERSION = "v0.19.2"
 """The release of Kueue that `build-kueue/go.mod` pins."""
-KUEUE_MISSING = "no Kueue here: run `make envtest` (needs Go)"
+KUEUE_MISSING = "no Kueue here: run `make envtest-kueue` (needs Go)"
 
 MISSING = "no kube-apiserver here: run `make envtest` (needs Go) or set KUBEBUILDER_ASSETS"
 
@@ -34,10 +34,11 @@ class Assets:
 
 @dataclass(frozen=True, slots=True)
 class KueueAssets:
-    """Kueue's manager, and its own manifests as JSON."""
+    """Kueue's own manifests as JSON, and its manager."""
 
-    manager: Path
     crds: tuple[Path, ...]
+    manager: Path | None
+    """None: it was not built."""
 
 
 def cache() -> Path:
@@ -54,7 +55,7 @@ def find_kueue() -> KueueAssets | None:
     """Kueue as `build.py` left it, or None."""
     folder = kueue_cache()
     crds = tuple(sorted((folder / "crds").glob("*.json")))
-    return KueueAssets(folder / "kueue", crds) if (folder / "kueue").exists() and crds else None
+    return KueueAssets(crds, _existing(folder / "kueue")) if crds else None
 
 
 def _root() -> Path:

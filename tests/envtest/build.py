@@ -1,8 +1,9 @@
 """Builds the test control plane once: `python -m tests.envtest.build` (what `make envtest` calls).
 
 The binaries come from the module in `build/go.mod` and go to a cache outside the checkout; what is there
-already is kept. Takes 6 to 10 minutes on two cores, and about 4 more for Kueue. Each tool is built beside its
-place and renamed, so that an interrupted build leaves nothing half done.
+already is kept. Takes 6 to 10 minutes on two cores, and about 4 more with `--kueue`, which builds Kueue's
+manager; its CRDs come in any case. Each tool is built beside its place and renamed, so that an interrupted build
+leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def main() -> None:
     else:
         build(cache())
     started = time.monotonic()
-    if trouble := build_kueue(shutil.which("go") or "", kueue_cache(), say):
+    if trouble := build_kueue(shutil.which("go") or "", kueue_cache(), say, manager="--kueue" in sys.argv):
         say(f"envtest: no Kueue, its tests will be skipped: {trouble}.")
     elif time.monotonic() - started > 1:
         say(f"envtest {kueue_cache().name}: built in {time.monotonic() - started:.0f} s")

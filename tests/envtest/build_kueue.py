@@ -1,4 +1,4 @@
-"""Builds Kueue's manager and takes its CRDs out of its Go module, once: for `build.py`.
+"""Takes Kueue's CRDs out of its Go module, and builds its manager if that is wanted, once: for `build.py`.
 
 The module is pinned in `build-kueue/go.mod`; Kueue is under the Apache License 2.0, which is copied beside. The
 CRDs are written as JSON, since the largest takes seconds to read as YAML. Without Go, or without the module,
@@ -21,9 +21,12 @@ PACKAGE = "sigs.k8s.io/kueue"
 CRDS = "config/components/crd/bases"
 
 
-def build_kueue(go: str, target: Path, say: Callable[[str], None]) -> str:
-    """Fill `target` with what is missing there. Returns why that can't be done, or an empty string."""
-    if (target / "kueue").exists() and any((target / "crds").glob("*.json")):
+def build_kueue(go: str, target: Path, say: Callable[[str], None], *, manager: bool) -> str:
+    """Fill `target` with what is missing there. Returns why that can't be done, or an empty string.
+
+    manager: it, too, which takes minutes.
+    """
+    if (not manager or (target / "kueue").exists()) and any((target / "crds").glob("*.json")):
         say(f"envtest {target.name}: all there in {target}")
         return ""
     if not go:
@@ -42,6 +45,8 @@ def build_kueue(go: str, target: Path, say: Callable[[str], None]) -> str:
     folder = Path(json.loads(source.stdout)["Dir"])
     target.mkdir(parents=True, exist_ok=True)
     _take_crds(folder, target)
+    if not manager:
+        return ""
     say(f"envtest {target.name}: building kueue (minutes) ...")
     unfinished = target / f".kueue.{os.getpid()}"
     command = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o", str(unfinished)]

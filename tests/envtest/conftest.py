@@ -32,9 +32,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if needing and find() is None:
         _leave_out(config, items, needing, f"{len(needing)} envtest tests: {MISSING}")
         return
-    needing = [item for item in needing if {"kueue_crds", "kueues"} & set(getattr(item, "fixturenames", ()))]
-    if needing and find_kueue() is None:
-        _leave_out(config, items, needing, f"{len(needing)} tests of MultiKueue: {KUEUE_MISSING}")
+    kueue = find_kueue()
+    for fixture, there in (("kueue_crds", kueue is not None), ("kueues", kueue is not None and kueue.manager)):
+        those = [item for item in needing if fixture in getattr(item, "fixturenames", ())]
+        if those and not there:
+            _leave_out(config, items, those, f"{len(those)} tests of MultiKueue: {KUEUE_MISSING}")
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], needing: list[pytest.Item], reason: str) -> None:

@@ -42,6 +42,12 @@ def assets() -> KueueAssets:
     return found
 
 
+def _manager() -> Path:
+    manager = assets().manager
+    assert manager is not None
+    return manager
+
+
 async def install_crds(driver: Driver) -> None:
     """Kueue's own CRDs, with a conversion webhook as its installation has, for versions that nobody uses here."""
     for file in assets().crds:
@@ -92,7 +98,7 @@ async def kueue_manager(plane: ControlPlane, driver: Driver, dispatcher: str = "
 
 
 def _start(file: Path, plane: ControlPlane, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-S", "-c", DIES_WITH_PARENT, str(assets().manager)]
+    command = [sys.executable, "-S", "-c", DIES_WITH_PARENT, str(_manager())]
     with (folder / "kueue.log").open("ab") as log:
         return subprocess.Popen(
             [*command, f"--config={file}", f"--kubeconfig={plane.kubeconfig}"],

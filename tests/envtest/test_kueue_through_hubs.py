@@ -50,7 +50,7 @@ class Clusters:
 
 
 @pytest.fixture(scope="module")
-def clusters(plane: ControlPlane) -> Iterator[Clusters]:
+def kueues(plane: ControlPlane) -> Iterator[Clusters]:
     """A manager and two members of their own, as nodes of other tests would be counted."""
     found = Clusters(ControlPlane(), ControlPlane(), ControlPlane())
     stack = AsyncExitStack()
@@ -115,20 +115,19 @@ async def agent(hub: RunningHub, folder: Path, name: str, plane: ControlPlane) -
 
 @pytest.mark.timeout(150, func_only=True)
 async def test_a_fleet_is_all_it_takes_for_kueue_to_run_jobs_behind_hubs(
-    clusters: Clusters, tmp_path: Path
+    kueues: Clusters, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:
         manager, small, large = [
-            await stack.enter_async_context(Driver(one))
-            for one in (clusters.manager, clusters.small, clusters.large)
+            await stack.enter_async_context(Driver(one)) for one in (kueues.manager, kueues.small, kueues.large)
         ]
-        face = await installed_face(clusters.manager, manager, tmp_path, "hub-multikueue")
+        face = await installed_face(kueues.manager, manager, tmp_path, "hub-multikueue")
         root = await stack.enter_async_context(
-            hub_with_face(clusters.manager, tmp_path / "root", kubeconfig=str(face))
+            hub_with_face(kueues.manager, tmp_path / "root", kubeconfig=str(face))
         )
         eu = await stack.enter_async_context(hub_below(root, tmp_path, "eu"))
-        await stack.enter_async_context(agent(eu, tmp_path, "small", clusters.small))
-        await stack.enter_async_context(agent(root, tmp_path, "large", clusters.large))
+        await stack.enter_async_context(agent(eu, tmp_path, "small", kueues.small))
+        await stack.enter_async_context(agent(root, tmp_path, "large", kueues.large))
         fleet = {"apiVersion": "arbora.dev/v1", "kind": "Fleet", "metadata": {"name": FLEET}, "spec": SPEC}
         await manager.ask("POST", crds.FLEETS, fleet)
         objects = Objects(manager)
