@@ -14,7 +14,7 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -47,6 +47,8 @@ log = structlog.get_logger(__name__)
 HEAD_SECONDS = 10.0
 """A client has said by then what it wants."""
 MAX_CLIENTS = 2000
+AUDIT_SECONDS = 0.1
+"""How long a way is open before that is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +216,19 @@ class ConnectProxy:
     @asynccontextmanager
     async def _audited(self, way: _Way, peer: str) -> AsyncIterator[None]:
         """The way is open for the length of the block. Its client does not wait until that is on the disk."""
-        writing = asyncio.create_task(self._audit(way, peer))
+        ended = asyncio.Event()
+        writing = asyncio.create_task(self._audit(way, peer, ended))
         try:
             yield
         finally:
+            ended.set()
             await unbroken(writing)
 
-    async def _audit(self, way: _Way, peer: str) -> None:
+    async def _audit(self, way: _Way, peer: str, ended: asyncio.Event) -> None:
+        # After the first words of both sides, which would wait for it; sooner if the way ends before.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AUDIT_SECONDS):
+                await ended.wait()
         try:
             await self._journal.audit(way.actor, "OpenTunnel", way.member, "OK", peer, "")
         except StorageFailed as error:

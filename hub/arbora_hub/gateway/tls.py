@@ -15,6 +15,8 @@ def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    # Nobody comes back with one: each kubectl is a new process.
+    context.num_tickets = 0
     return context
 
 

@@ -12,7 +12,8 @@ from arbora.tunnel.ends import StreamEnd
 from arbora.v1 import tunnel_pb2_grpc
 from arbora_hub.tunnels.opening import Tunnels
 
-FIRST_SECONDS = 5.0
+FIRST_SECONDS = 12.0
+"""In which a child says what came of a tunnel: it dials back before it knows, and may ask further down."""
 CUT_SECONDS = 5.0
 """In which an honest child cuts a stream that it is told to."""
 

@@ -80,24 +80,28 @@ class TunnelDialer:
 
     async def _serve(self, request: pb.TunnelRequest) -> None:
         passed, opened, why = Passed(), False, "the hub cut it"
+        call: Any = None
         try:
+            # Both sides at once: the hub takes up the stream while the far side is dialed.
+            call = self._stream()
             if self._open > OPEN_LIMIT:
                 raise Exhausted(f"{OPEN_LIMIT} tunnels are open", retry_after=5.0)
             async with self._way(request) as far:
-                call = self._stream()
                 opened = True
                 await self._join(request, call, far, passed)
                 why = "both ways ended"
                 await _finished(call)
         except ArboraError as error:
             why = str(error)
-            if not opened:
-                await self._refuse(request, error)
+            if not opened and call is not None:
+                await self._refuse(request, call, error)
         except Exception:
             # Not the end of all others.
             why = "a failure of our own"
             log.exception("tunnel_failed", id=request.id)
         finally:
+            if call is not None:
+                call.cancel()
             self._open -= 1
             log.info("tunnel_closed", id=request.id, why=why, down=passed.forth, up=passed.back)
 
@@ -115,7 +119,7 @@ class TunnelDialer:
         finally:
             self._joined.pop(request.id, None)
 
-    async def _refuse(self, request: pb.TunnelRequest, error: ArboraError) -> None:
+    async def _refuse(self, request: pb.TunnelRequest, call: Any, error: ArboraError) -> None:
         log.warning("tunnel_refused", id=request.id, requester=request.requester, why=str(error))
         detail = detail_to_wire(error)
         detail.hop = detail.hop or self._own_path()
@@ -123,7 +127,6 @@ class TunnelDialer:
         message = str(error).removeprefix(f"{error.hop}: ") if error.hop else str(error)
         refusal = pb.TunnelRefusal(detail=detail, message=message[:MAX_MESSAGE])
         try:
-            call = self._stream()
             async with asyncio.timeout(SAY_SECONDS):
                 await call.write(pb.TunnelChunk(opened=pb.TunnelOpened(id=request.id, refusal=refusal)))
             await _finished(call)
