@@ -201,16 +201,16 @@ class Connection:
     def _handle(self, message: session_pb2.Down) -> End | None:
         for ack in message.acks:
             self._exchange.acked(*wire.cursor_from_wire(ack))
-        if message.acks:
-            self._writer.wake()
         kind = message.WhichOneof("frame")
         if kind == "batch":
             applied = self._exchange.received(*wire.batch_from_wire(message.batch))
             if applied.gap:
                 return End("records were lost on the way")
-            self._writer.wake()
             self._on_applied(applied)
-        elif kind == "goodbye":
+        if message.acks or kind == "batch":
+            # After what came was handed over: somebody waits for that, and nobody for the acknowledgement.
+            self._writer.wake()
+        if kind == "goodbye":
             bye = message.goodbye
             after = bye.retry_after.ToTimedelta().total_seconds() if bye.HasField("retry_after") else None
             return End(bye.message, bye.reason, after)
