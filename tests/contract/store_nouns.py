@@ -295,6 +295,14 @@ class NounContract:
 
         assert await store.write(write) == [(AUTHORITY, second), (second,), ()]
 
+    async def test_settings_are_found_by_the_beginning_of_their_keys(self, store: Store) -> None:
+        async def write(tx: WriteTx) -> dict[str, bytes]:
+            for key in ("a/2", "a/1", "ab", "a_1", "b/1"):
+                await tx.settings.put(key, key.encode())
+            return dict(await tx.settings.items("a/"))
+
+        assert await store.write(write) == {"a/1": b"a/1", "a/2": b"a/2"}
+
     async def test_settings_are_single_values(self, store: Store) -> None:
         async def write(tx: WriteTx) -> list[object]:
             await tx.settings.put("k", b"1")

@@ -58,6 +58,11 @@ class Collection:
         """Return once it was filled, or is known not to be served."""
         await self._reflector.synced.wait()
 
+    @property
+    def refused(self) -> bool:
+        """Whether the API server would not tell, as we may not ask or it does not serve the kind."""
+        return self._reflector.synced.is_set() and not self.filled.is_set()
+
     async def run(self) -> None:
         """Mirror until cancelled."""
         await self._reflector.run()

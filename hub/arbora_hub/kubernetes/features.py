@@ -34,6 +34,7 @@ from arbora_hub.kubernetes.profiles.profiles import Profiles
 from arbora_hub.kubernetes.profiles.publisher import Publisher, field_manager
 from arbora_hub.kubernetes.tokens.controller import AuthTokenRequests
 from arbora_hub.kubernetes.tokens.issuing import Issuing
+from arbora_hub.kubernetes.tokens.kept import KeptGrants
 from arbora_hub.kubernetes.tokens.targets import ProfileTargets
 from arbora_hub.tree.statuses import Statuses
 
@@ -79,11 +80,15 @@ def parts(api: ApiServer, hub: Hub) -> Sequence[Part]:
     statuses = Statuses(hub.inventory, hub.calls)
     issuing = Issuing(hub.inventory, statuses, hub.minting, hub.accesses, hub.gateway, hub.authority)
     mirrored = mirrors(api)
-    targets = ProfileTargets(profiles, members, Retained(mirrored[MULTIKUEUE_CLUSTER]).path)
+    kueue = multikueue(api, mirrored, hub, fleets, profiles, members, owner, clock)
+    retained = Retained(mirrored[MULTIKUEUE_CLUSTER], lambda: kueue.served)
+    targets = ProfileTargets(profiles, members, retained.path)
     return (
-        *multikueue(api, mirrored, hub, fleets, profiles, members, owner, clock),
+        kueue,
         requests,
-        AuthTokenRequests(requests, objects, targets, issuing, hub.journal, clock, time.time),
+        AuthTokenRequests(
+            requests, objects, targets, issuing, KeptGrants(hub.store), hub.journal, manager, clock, time.time
+        ),
         fleets,
         live,
         namespaces,
@@ -103,13 +108,13 @@ def multikueue(
     members: Members,
     owner: str,
     clock: Clock,
-) -> Sequence[Part]:
+) -> MultiKueue:
     """Kueue's multi-cluster dispatch, where Kueue is installed."""
     objects = Objects(api)
     views = FleetViews(fleets, profiles, members, mirrored[MULTIKUEUE_CLUSTER], hub.inventory, hub.prices.of)
     findings = Findings(objects, fleets, owner, time.time)
     workers = WorkerWorkloads(hub.workloads)
-    return (MultiKueue(api, views, workers, findings.say, clock, time.time, mirrored),)
+    return MultiKueue(api, views, workers, findings.say, clock, time.time, mirrored)
 
 
 def surroundings(hub: Hub) -> Surroundings | None:

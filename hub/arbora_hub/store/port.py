@@ -257,6 +257,9 @@ class Authority(ReadAuthority, Protocol):
 class ReadSettings(Protocol):
     """Single values."""
 
+    async def items(self, prefix: str) -> Mapping[str, bytes]:
+        """All whose keys begin with `prefix`, in the order of the keys."""
+
     async def get(self, key: str) -> bytes | None:
         """The value of `key`."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 
 from arbora_hub.store.statements import Statements, upsert
@@ -9,6 +11,11 @@ from arbora_hub.store.tables import settings
 
 _KEY: sa.BindParameter[str] = sa.bindparam("of_key")
 _GET = sa.select(settings.c.value).where(settings.c.key == _KEY)
+_ITEMS = (
+    sa.select(settings.c.key, settings.c.value)
+    .where(sa.func.substr(settings.c.key, 1, sa.bindparam("of_length")) == sa.bindparam("of_prefix"))
+    .order_by(settings.c.key)
+)
 _DELETE = sa.delete(settings).where(settings.c.key == _KEY)
 
 
@@ -24,6 +31,11 @@ class SqlSettings:
         """See the port."""
         row = await self._statements.first(_GET, {"of_key": key})
         return None if row is None else bytes(row[0])
+
+    async def items(self, prefix: str) -> Mapping[str, bytes]:
+        """See the port."""
+        rows = await self._statements.all(_ITEMS, {"of_prefix": prefix, "of_length": len(prefix)})
+        return {row[0]: bytes(row[1]) for row in rows}
 
     async def put(self, key: str, value: bytes) -> None:
         """See the port."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 from arbora.errors import PermissionDenied, Unavailable
-from arbora_hub.kubernetes.kinds import SECRET
-from arbora_hub.kubernetes.tokens.controller import FINALIZER
+from arbora.kubernetes.discovery import Resource
+from arbora.kubernetes.failures import ObjectRejected
+from arbora_hub.kubernetes.kinds import AUTH_TOKEN_REQUEST, SECRET
+from arbora_hub.kubernetes.objects import Raw
 from arbora_hub.kubernetes.tokens.decide import ACCEPT, Target
-from tests.unit.hub_tokens.world import NAME, NAMESPACE, World
+from tests.unit.hub_tokens.world import MANAGER, NAME, NAMESPACE, World
 
 EDGE = ("/eu/edge-7", "uid-1")
 
@@ -33,7 +35,7 @@ async def test_a_request_becomes_a_secret_with_everything_that_a_consumer_needs(
         status = it.request["status"]
         assert status["tokenResponse"] == {"kind": "Secret", "name": NAME}
         assert status["issuedFor"] == {"path": EDGE[0], "clusterUID": EDGE[1], "generation": 1}
-        assert FINALIZER in it.request["metadata"]["finalizers"]
+        assert f"grant.arbora.dev/{MANAGER}" in it.request["metadata"]["finalizers"]
 
 
 async def test_one_request_asks_the_member_once() -> None:
@@ -119,7 +121,7 @@ async def test_a_replaced_cluster_gets_no_old_token_and_a_new_one_only_when_it_w
         it.members.move(Target("/eu/edge-7", "uid-2"))
         await it.settle()
         assert it.condition() == ("False", "ClusterReplaced")
-        assert it.secret() == {}
+        assert it.secret() is None
         assert it.members.closed, "the way with its password is closed, too"
         assert it.members.released == [], "the old cluster is no member, and the new one made nothing"
 
@@ -138,7 +140,7 @@ async def test_a_member_that_leaves_the_fleet_takes_its_token_along() -> None:
         it.members.move(None)
         await it.settle()
         assert it.condition() == ("False", "ProfileNotFound")
-        assert it.secret() == {}
+        assert it.secret() is None
         assert it.members.released == [EDGE]
         it.members.move(Target(*EDGE))
         await it.settle()
@@ -186,3 +188,122 @@ async def test_other_wishes_are_asked_for_at_once() -> None:
         await it.change(widen)
         assert it.members.minted == [EDGE, EDGE]
         assert it.request["status"]["issuedFor"]["generation"] == 2
+
+
+async def test_a_request_for_a_profile_of_another_manager_is_left_alone() -> None:
+    async with World() as it:
+        it.members.of_others = ((NAMESPACE, "theirs"),)
+        await it.ask(targetClusterProfile={"name": "theirs"})
+        assert "status" not in it.request
+        assert "finalizers" not in it.request["metadata"]
+
+
+async def test_a_request_that_another_hub_holds_is_left_alone_even_if_its_profile_is_gone() -> None:
+    async with World() as it:
+        it.members.move(None)
+        body = {
+            "metadata": {"name": NAME, "namespace": NAMESPACE, "finalizers": ["grant.arbora.dev/other"]},
+            "spec": {"targetClusterProfile": {"name": "eu-edge-7"}, "serviceAccountName": "work"},
+        }
+        await it.objects.create(AUTH_TOKEN_REQUEST, body)
+        await it.settle()
+        assert "status" not in it.request
+        await it.delete()
+        assert not it.gone, "only who holds it lets it go"
+
+
+async def test_a_member_that_moved_keeps_its_rights_and_gets_a_token_for_its_new_place() -> None:
+    async with World() as it:
+        await it.ask()
+        it.members.move(Target("/west/eu/edge-7", "uid-1"))
+        await it.settle()
+        assert it.members.minted == [EDGE, ("/west/eu/edge-7", "uid-1")]
+        assert it.members.released == []
+        await it.delete()
+        assert it.members.released == [("/west/eu/edge-7", "uid-1")]
+
+
+async def test_what_users_write_into_the_status_leaves_no_rights_behind() -> None:
+    async with World() as it:
+        await it.ask()
+        forged = {"status": {"issuedFor": {"path": "/elsewhere", "clusterUID": "none"}, "conditions": None}}
+        await it.objects.merge(AUTH_TOKEN_REQUEST, NAME, forged, NAMESPACE)
+        await it.delete()
+        assert it.gone
+        assert it.members.released == [EDGE]
+
+
+async def test_a_request_whose_finalizer_was_taken_off_leaves_no_rights_behind() -> None:
+    async with World() as it:
+        await it.ask()
+        await it.objects.merge(AUTH_TOKEN_REQUEST, NAME, {"metadata": {"finalizers": []}}, NAMESPACE)
+        await it.delete()
+        await it.settle()
+        assert it.gone
+        assert it.members.released == [EDGE]
+        assert it.members.closed
+
+
+async def test_what_was_deleted_while_the_hub_was_down_is_released_at_its_start() -> None:
+    async with World() as it:
+        await it.ask()
+        members, kept = it.members, it.kept
+    second = World(members)
+    second.kept._rows = dict(kept)
+    async with second:
+        await second.settle()
+        assert members.released == [EDGE]
+        assert dict(second.kept) == {}
+
+
+async def test_a_secret_without_its_owner_is_taken_back_all_the_same() -> None:
+    async with World() as it:
+        await it.ask()
+        await it.objects.merge(SECRET, NAME, {"metadata": {"ownerReferences": []}}, NAMESPACE)
+        it.members.unpublished = (EDGE,)
+        it.members.move(None)
+        await it.settle()
+        assert it.condition() == ("False", "ProfileNotFound")
+        assert it.secret() is None
+        assert it.members.released == [EDGE]
+
+
+async def test_the_status_says_that_a_token_was_taken_back_although_the_member_is_away() -> None:
+    async with World() as it:
+        await it.ask()
+        it.members.unpublished = (EDGE,)
+        it.members.failure = Unavailable("edge-7 is not connected")
+        it.members.move(None)
+        await it.settle()
+        assert (it.condition(), it.secret()) == (("False", "ProfileNotFound"), None)
+        it.members.failure = None
+        await it.pass_time(60)
+        assert it.members.released == [EDGE]
+
+
+async def test_a_member_that_is_away_fills_neither_the_audit_log_nor_the_history_of_the_request() -> None:
+    async with World() as it:
+        it.members.failure = Unavailable("edge-7 is not connected")
+        await it.ask()
+        audited, writes = len(it.audit.entries), len(it.objects.writes)
+        for number in range(20):
+            it.members.failure = Unavailable(f"edge-7 is not connected; it was last heard of {number} s ago")
+            await it.pass_time(60)
+        assert (len(it.audit.entries), len(it.objects.writes)) == (audited, writes)
+
+
+async def test_a_secret_that_can_not_be_written_does_not_make_the_member_mint_without_end() -> None:
+    async with World() as it:
+        create = it.objects.create
+
+        async def refused(kind: Resource, body: Raw) -> Raw | None:
+            if kind is SECRET:
+                raise ObjectRejected("secrets are over their quota")
+            return await create(kind, body)
+
+        it.objects.create = refused  # type: ignore[method-assign]
+        await it.ask()
+        assert it.condition() == ("False", "ObjectRejected")
+        await it.pass_time(1200)
+        assert len(it.members.minted) <= 6
+        assert len([entry for entry in it.audit.entries if entry[3] == "OK"]) == len(it.members.minted)

@@ -30,14 +30,14 @@ RUNNING = Seen(generation=1, deleting=False, held=True, target=EDGE, issued=GOOD
 
 def test_a_new_request_is_held_before_anything_is_made() -> None:
     new = replace(RUNNING, held=False, issued=Issued(), secret="absent")
-    assert decide(new, 0.0, False) == Hold()
-    assert decide(replace(new, held=True), 0.0, False) == Mint(EDGE)
+    assert decide(new, 0.0) == Hold()
+    assert decide(replace(new, held=True), 0.0) == Mint(EDGE)
 
 
 def test_a_good_token_is_left_alone_until_it_is_due() -> None:
-    assert decide(RUNNING, 0.0, True) == Wait(RELOOK_SECONDS)
-    assert decide(RUNNING, 2870.0, True) == Wait(10.0)
-    assert decide(RUNNING, 2880.0, True) == Mint(EDGE)
+    assert decide(RUNNING, 0.0) == Wait(RELOOK_SECONDS)
+    assert decide(RUNNING, 2870.0) == Wait(10.0)
+    assert decide(RUNNING, 2880.0) == Mint(EDGE)
 
 
 @pytest.mark.parametrize(
@@ -51,33 +51,37 @@ def test_a_good_token_is_left_alone_until_it_is_due() -> None:
 )
 def test_a_token_is_made_anew_when_it_is_no_longer_what_is_asked(changed: dict[str, object]) -> None:
     seen = replace(RUNNING, **changed)  # type: ignore[arg-type]
-    assert decide(seen, 0.0, True) == Mint(seen.target or EDGE)
+    assert decide(seen, 0.0) == Mint(seen.target or EDGE)
 
 
 def test_another_cluster_under_the_same_name_gets_no_token_until_somebody_accepts_it() -> None:
     other = replace(RUNNING, target=Target("/eu/edge-7", "uid-2"))
-    taken = decide(other, 0.0, False)
+    taken = decide(other, 0.0)
     assert isinstance(taken, TakeBack) and taken.reason == "ClusterReplaced"
     assert "uid-2" in taken.message
-    assert decide(replace(other, accepted_uid="uid-2"), 0.0, False) == Mint(Target("/eu/edge-7", "uid-2"))
-    assert isinstance(decide(replace(other, accepted_uid="uid-3"), 0.0, False), TakeBack)
+    assert decide(replace(other, accepted_uid="uid-2"), 0.0) == Mint(Target("/eu/edge-7", "uid-2"))
+    assert isinstance(decide(replace(other, accepted_uid="uid-3"), 0.0), TakeBack)
 
 
 def test_a_member_that_is_no_longer_published_here_gives_no_token() -> None:
-    taken = decide(replace(RUNNING, target=None), 0.0, True)
+    taken = decide(replace(RUNNING, target=None), 0.0)
     assert isinstance(taken, TakeBack) and taken.reason == "ProfileNotFound"
+
+
+def test_a_secret_of_somebody_else_hinders_no_taking_back() -> None:
+    foreign = replace(RUNNING, secret="foreign", target=None)
+    assert isinstance(decide(foreign, 0.0), TakeBack)
 
 
 def test_a_secret_of_somebody_else_is_never_written() -> None:
     foreign = replace(RUNNING, secret="foreign")
-    assert isinstance(decide(foreign, 1e9, True), Refuse)
+    assert isinstance(decide(foreign, 1e9), Refuse)
 
 
-def test_a_deleted_request_releases_what_its_own_cluster_made_and_asks_no_other() -> None:
+def test_a_deleted_request_is_released_by_whoever_holds_it() -> None:
     deleted = replace(RUNNING, deleting=True)
-    assert decide(deleted, 0.0, True) == Release("/eu/edge-7", "uid-1")
-    assert decide(deleted, 0.0, False) == Release("")
-    assert decide(replace(deleted, held=False), 0.0, True) == Wait(None)
+    assert decide(deleted, 0.0) == Release()
+    assert decide(replace(deleted, held=False), 0.0) == Wait(None)
 
 
 SEEN = st.builds(
@@ -99,11 +103,11 @@ SEEN = st.builds(
 )
 
 
-@given(SEEN, st.floats(0, 200), st.booleans())
+@given(SEEN, st.floats(0, 200))
 def test_a_token_is_only_ever_asked_of_the_cluster_it_was_given_for_or_an_accepted_one(
-    seen: Seen, now: float, there: bool
+    seen: Seen, now: float
 ) -> None:
-    action = decide(seen, now, there)
+    action = decide(seen, now)
     if isinstance(action, Mint):
         assert seen.held and not seen.deleting and seen.secret != "foreign"
         assert action.target == seen.target

@@ -21,10 +21,12 @@ from arbora_hub.kubernetes.objects import Objects
 from arbora_hub.kubernetes.tokens.controller import AuthTokenRequests
 from arbora_hub.kubernetes.tokens.decide import Target
 from arbora_hub.kubernetes.tokens.issuing import Issuing, Minted, Way
+from arbora_hub.kubernetes.tokens.kept import Kept, KeptGrants
 from arbora_hub.kubernetes.tokens.spec import RequestSpec
 from tests.support.fake_objects import FakeObjects
 
 NAMESPACE, NAME = "team", "work"
+MANAGER = "arbora"
 
 
 class Members:
@@ -44,12 +46,19 @@ class Members:
     async def settled(self) -> None:
         return
 
-    def target(self, request: Mapping[str, Any], profile: str) -> Target | None:
+    def target(self, request: Mapping[str, Any], profile: str, issued_uid: str) -> Target | None:
         return self.targets.get((request["namespace"], profile))
 
-    def stands(self, path: str, cluster_uid: str) -> bool:
-        return Target(path, cluster_uid) in self.targets.values() or (path, cluster_uid) in self.unpublished
+    def foreign(self, namespace: str, profile: str) -> bool:
+        return (namespace, profile) in self.of_others
 
+    def where(self, path: str, cluster_uid: str) -> str:
+        known = {one.cluster_uid: one.path for one in self.targets.values()}
+        known |= {uid: path for path, uid in self.unpublished}
+        return known.get(cluster_uid, "")
+
+    of_others: tuple[tuple[str, str], ...] = ()
+    """Profiles of another manager."""
     unpublished: tuple[tuple[str, str], ...] = ()
     """Members that are there, without a profile."""
 
@@ -87,6 +96,22 @@ class Members:
         self.closed += 1
 
 
+class Memory(KeptGrants):
+    """What is kept, without a store."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, Kept] = {}
+
+    async def load(self) -> None:
+        return
+
+    async def put(self, uid: str, kept: Kept) -> None:
+        self._rows[uid] = kept
+
+    async def drop(self, uid: str) -> None:
+        self._rows.pop(uid, None)
+
+
 class Audit:
     """Plays the journal."""
 
@@ -100,22 +125,25 @@ class Audit:
 class World:
     """Use as an async context."""
 
-    def __init__(self) -> None:
-        self.objects = FakeObjects()
-        self.members = Members()
+    def __init__(self, members: Members | None = None, objects: FakeObjects | None = None) -> None:
+        """members, objects: of another world, which a second hub shares."""
+        self.objects = objects or FakeObjects()
+        self.members = members or Members()
+        self.kept = Memory()
         self.audit = Audit()
         self.clock = ManualClock()
         # only its reflector would ask the API server, and that doesn't run
         self.requests = self.objects.feed(Collection(cast(ApiServer, None), AUTH_TOKEN_REQUEST))
         self.requests.begin()
         self.requests.end("")
-        self.requests._reflector.synced.set()
         self._controller = AuthTokenRequests(
             self.requests,
             cast(Objects, self.objects),
             self.members,
             cast(Issuing, self.members),
+            self.kept,
             cast(Journal, self.audit),
+            MANAGER,
             self.clock,
             self.clock.monotonic,
             chance=lambda: 0.0,

@@ -28,7 +28,7 @@ def made() -> tuple[dict[str, Any], Collection]:
 
 def test_the_request_of_a_member_that_kueue_knows_is_for_that_member() -> None:
     request, clusters = made()
-    assert Retained(clusters).path(request) == "/eu/edge-7"
+    assert Retained(clusters, lambda: True).path(request) == "/eu/edge-7"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_request_of_a_member_that_kueue_knows_is_for_that_member() -> None:
 )
 def test_no_other_request_reaches_it(changed: dict[str, Any]) -> None:
     request, clusters = made()
-    assert Retained(clusters).path({**request, **changed}) is None
+    assert Retained(clusters, lambda: True).path({**request, **changed}) is None
 
 
 def test_a_cluster_that_the_hub_did_not_make_keeps_nothing() -> None:
@@ -50,11 +50,18 @@ def test_a_cluster_that_the_hub_did_not_make_keeps_nothing() -> None:
     }
     clusters.put({**cluster, "metadata": foreign | {"resourceVersion": "2"}})
     assert request["labels"][FLEET_LABEL]
-    assert Retained(clusters).path(request) is None
+    assert Retained(clusters, lambda: True).path(request) is None
 
 
 def test_before_it_is_known_whom_kueue_knows_nothing_is_concluded() -> None:
     request, _ = made()
     unknown = Collection(cast(ApiServer, None), MULTIKUEUE_CLUSTER)
-    with pytest.raises(Unavailable):
-        Retained(unknown).path(request)
+    for served in (None, True):
+        with pytest.raises(Unavailable):
+            Retained(unknown, lambda served=served: served).path(request)  # type: ignore[misc]
+
+
+def test_where_kueue_is_not_nothing_is_kept_for_it() -> None:
+    request, _ = made()
+    unknown = Collection(cast(ApiServer, None), MULTIKUEUE_CLUSTER)
+    assert Retained(unknown, lambda: False).path(request) is None

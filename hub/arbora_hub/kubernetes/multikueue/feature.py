@@ -14,6 +14,7 @@ from arbora.clock import Clock
 from arbora.errors import ArboraError
 from arbora.kubernetes.api import ApiServer
 from arbora.kubernetes.discovery import Discovery
+from arbora.kubernetes.failures import ClusterUnavailable
 from arbora_hub.kubernetes.collection import Collection
 from arbora_hub.kubernetes.multikueue.controller import FleetQueues, Mirrors
 from arbora_hub.kubernetes.multikueue.dispatcher import Dispatcher
@@ -48,6 +49,8 @@ class MultiKueue:
     ) -> None:
         """say: puts a finding into a Fleet's conditions. wall: seconds since the epoch. mirrored: from `mirrors`,
         where somebody else looks into them, too."""
+        self.served: bool | None = None
+        """Whether Kueue's kinds are there; None: not known yet."""
         self._discovery = Discovery(api)
         self._fleets = fleets
         self._say = say
@@ -79,12 +82,16 @@ class MultiKueue:
                     if view is not None and view.multikueue is not None:
                         await self._tell(fleet, missing)
             await self._clock.wait_until(self._clock.monotonic() + LOOK_SECONDS)
+        self.served = True
 
     async def _missing(self) -> str:
         try:
             for kind in (*ORDER, WORKLOAD):
                 await self._discovery.resource(kind.gvk)
+        except ClusterUnavailable as error:
+            return str(error)  # they may be there
         except ArboraError as error:
+            self.served = False
             return str(error)
         return ""
 

@@ -127,9 +127,10 @@ class FleetViews:
 class Retained:
     """Keeps the tokens of members that left their Fleet for as long as Kueue needs them: jobs may run there."""
 
-    def __init__(self, clusters: Mirror) -> None:
-        """clusters: the MultiKueueClusters that there are."""
+    def __init__(self, clusters: Mirror, served: Callable[[], bool | None]) -> None:
+        """clusters: the MultiKueueClusters that there are. served: whether Kueue is here; None: not known yet."""
         self._clusters = clusters
+        self._served = served
 
     def path(self, request: Mapping[str, Any]) -> str | None:
         """The member that a request was made for by MultiKueue; None: it was not. request: its metadata.
@@ -139,7 +140,9 @@ class Retained:
         """
         if FLEET_LABEL not in (request.get("labels") or {}):
             return None
-        if not self._clusters.filled.is_set():
+        served = self._served()
+        waiting = served and not self._clusters.filled.is_set() and not self._clusters.refused
+        if served is None or waiting:
             raise Unavailable("it is not known yet whom Kueue knows")
         cluster = self._clusters.get(str(request["name"]))
         if cluster is None or not fleet_of(cluster):

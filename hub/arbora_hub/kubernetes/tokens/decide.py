@@ -1,8 +1,9 @@
 """What is due for an AuthTokenRequest now. Pure: plain data and the time go in, one action comes out.
 
 deleted                       release what the member made, then let go
-no such member (any more)     the token is taken back from the Secret
+no such member (any more)     the Secret is deleted, and the member lets go
 another cluster stands there  likewise, until somebody accepts that cluster
+a Secret of somebody else     nothing is done
 no token, other wishes, late  ask the member
 otherwise                     wait until the token is due
 """
@@ -31,7 +32,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What the request's status says of the token that there is."""
+    """What is known of the token that there is: whom it is of from the hub's own store, times from the status."""
 
     path: str = ""
     cluster_uid: str = ""
@@ -72,7 +73,7 @@ class Mint:
 
 @dataclass(frozen=True, slots=True)
 class TakeBack:
-    """Take the token out of the Secret; what the status says then."""
+    """Delete the Secret, close the way in, have the member let go; what the status says then."""
 
     reason: Reason
     message: str
@@ -80,10 +81,7 @@ class TakeBack:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Have the member forget the grant, end the way in, and let go. member: empty: there is nobody to ask."""
-
-    member: str
-    cluster_uid: str = ""
+    """Have the member forget the grant, end the way in, and let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +102,11 @@ class Wait:
 Action = Hold | Mint | TakeBack | Release | Refuse | Wait
 
 
-def decide(seen: Seen, now: float, still_there: bool) -> Action:
-    """The one thing to do next.
-
-    now: seconds since the epoch. still_there: whether the cluster that the token was issued for is a member now.
-    """
+def decide(seen: Seen, now: float) -> Action:
+    """The one thing to do next. now: seconds since the epoch."""
     issued = seen.issued
     if seen.deleting:
-        if not seen.held:
-            return Wait(None)
-        return Release(issued.path, issued.cluster_uid) if still_there else Release("")
-    if seen.secret == "foreign":
-        return Refuse("SecretExists", "there is a Secret of that name that is not this request's")
+        return Release() if seen.held else Wait(None)
     if seen.target is None:
         return TakeBack("ProfileNotFound", "no ClusterProfile of ours has that name in this namespace")
     if issued.cluster_uid and seen.target.cluster_uid not in (issued.cluster_uid, seen.accepted_uid):
@@ -124,6 +115,8 @@ def decide(seen: Seen, now: float, still_there: bool) -> Action:
             f"another cluster ({seen.target.cluster_uid}) stands at {seen.target.path} now; for a token of it, "
             f"annotate this request with {ACCEPT}={seen.target.cluster_uid}",
         )
+    if seen.secret == "foreign":
+        return Refuse("SecretExists", "there is a Secret of that name that is not this request's")
     if not seen.held:
         return Hold()
     if (

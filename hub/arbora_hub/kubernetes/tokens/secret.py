@@ -40,14 +40,11 @@ def secret_for(request: Raw, name: str, token: Secret, ca_pem: bytes, proxy: Sec
     return _body(request, name, data)
 
 
-def emptied(request: Raw, name: str) -> Raw:
-    """The Secret without anything in it: server-side apply removes what we don't say any more."""
-    return _body(request, name, {})
-
-
 def whose(secret: Raw, request_uid: str) -> bool:
-    """Whether the Secret is the request's own."""
-    return any(owner.get("uid") == request_uid for owner in secret["metadata"].get("ownerReferences") or ())
+    """Whether the Secret is the request's own: by its owner, or by our label, which a restore keeps."""
+    metadata = secret["metadata"]
+    owned = any(owner.get("uid") == request_uid for owner in metadata.get("ownerReferences") or ())
+    return owned or (metadata.get("labels") or {}).get(LABEL) == request_uid
 
 
 def holds_token(secret: Raw) -> bool:

@@ -68,6 +68,21 @@ def read_issued(body: Raw) -> Issued:
     )
 
 
+def ready_reason(body: Raw) -> str:
+    """Why it is ready, or not; empty: nobody said."""
+    return _reason_of(body, READY)
+
+
+def retrieval_reason(body: Raw) -> str:
+    """What came of the last time that a token was asked for; empty: none was."""
+    return _reason_of(body, RETRIEVED)
+
+
+def _reason_of(body: Raw, kind: str) -> str:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return next((str(each["reason"]) for each in conditions if each["type"] == kind), "")
+
+
 def status_body(
     request: Raw, conditions: Iterable[Condition], issued: Issued, secret: str, now: float
 ) -> dict[str, Any]:
@@ -94,7 +109,9 @@ def status_body(
         status["tokenResponse"] = {"kind": "Secret", "name": secret}
         status["expirationTimestamp"] = timestamp(issued.expires)
         status["rotationTimestamp"] = timestamp(issued.rotate)
-    return {"metadata": {"name": metadata["name"], "namespace": metadata["namespace"]}, "status": status}
+    # The uid: another request may have the name by now.
+    where = {key: metadata[key] for key in ("name", "namespace", "uid")}
+    return {"metadata": where, "status": status}
 
 
 def timestamp(seconds: float) -> str:
