@@ -44,6 +44,10 @@ class GrantPolicy:
             _role_name(rules_of, "allow_rules_of") if rules_of else "",
         )
 
+    def names(self, role: AskedRole) -> bool:
+        """Whether this very role, which exists, may be bound, whatever its rules are."""
+        return (role.namespace, role.name) in self.roles if role.namespace else role.name in self.cluster_roles
+
     def wants_ceiling(self, grant: Grant) -> bool:
         """Whether the rules of the cluster role `rules_of` are needed to judge this grant."""
         return bool(self.rules_of) and any(role.rules for role in grant.asked)
@@ -56,13 +60,9 @@ class GrantPolicy:
                 raise PermissionDenied(refusal, field=role.step)
 
     def _unnamed(self, role: AskedRole) -> str:
-        if role.namespace:
-            named = (role.namespace, role.name) in self.roles
-            option = f"--allow-role {role.namespace}/{role.name}"
-        else:
-            named = role.name in self.cluster_roles
-            option = f"--allow-cluster-role {role.name}"
-        return "" if named else f"the allow-list of this member does not name the {role}; {option} would"
+        if self.names(role):
+            return ""
+        return f"the allow-list of this member does not name the {role}; {option_for(role)} would"
 
     def _beyond(self, role: AskedRole, ceiling: Sequence[Rule] | None) -> str:
         if not self.rules_of:
@@ -79,6 +79,13 @@ class GrantPolicy:
             f"the {role} would allow: {covering.words(right)}; this goes beyond the rules of the ClusterRole "
             f"{self.rules_of}; --allow-rules-of another one would allow it"
         )
+
+
+def option_for(role: AskedRole) -> str:
+    """The option of the agent that names this role."""
+    if role.namespace:
+        return f"--allow-role {role.namespace}/{role.name}"
+    return f"--allow-cluster-role {role.name}"
 
 
 def _role_name(text: str, field: str) -> str:

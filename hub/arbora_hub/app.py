@@ -250,7 +250,7 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         statuses.ca_of,
     )
     minting = Minting(inventory, token_requests(sessions), grant_requests(sessions), calls)
-    face = Face(settings, lambda api: _face_parts(api, hub))
+    face = Face(settings, journal, lambda api: _face_parts(api, hub))
     hub = Hub(
         settings,
         store,

@@ -110,6 +110,27 @@ class RightsContract:
         await rights.remove(reference(account), first.uid)
         assert await world.read(reference(account)) is not None
 
+    async def test_bindings_are_found_by_the_grant_on_their_label_in_every_namespace(self, world: World) -> None:
+        rights, id = (await world.cluster()).rights, world.name("found")
+        made = every_kind(world)
+        for manifest in made:
+            manifest["metadata"]["labels"] = {LABEL_GRANT: id}
+        home = made[0]["metadata"]["name"]
+        binding = bound("ClusterRole", made[3]["metadata"]["name"], "runner", world.namespace)
+        elsewhere = thing(ROLE_BINDING, "elsewhere", home, **binding)
+        elsewhere["metadata"]["labels"] = {LABEL_GRANT: f"{id}-2"}
+        standing = {reference(each): await rights.make(each) for each in (*made, elsewhere)}
+        found = await rights.bindings(id)
+        assert {ref: each.uid for ref, each in found.items()} == {
+            reference(each): standing[reference(each)].uid for each in made[-2:]
+        }
+        for ref, each in found.items():
+            assert (each.grant, each.body["kind"]) == (id, ref.gvk.kind)
+        assert set(await rights.bindings(f"{id}-2")) == {reference(elsewhere)}
+        assert not await rights.bindings(f"{id}-3")
+        for manifest in (elsewhere, *reversed(made[1:])):
+            await rights.remove(reference(manifest), standing[reference(manifest)].uid)
+
     async def test_a_namespace_that_is_not_there_is_a_rejection(self, world: World) -> None:
         rights = (await world.cluster()).rights
         with pytest.raises(ObjectRejected, match='namespaces "nowhere" not found'):

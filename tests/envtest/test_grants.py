@@ -285,6 +285,8 @@ async def test_an_agent_that_may_grant_may_do_nothing_else(
             ("escalate", "clusterroles", "", "", "view"): False,
             ("create", "rolebindings", "", team, ""): True,
             ("create", "rolebindings", "", "default", ""): False,
+            ("list", "rolebindings", "", "default", ""): True,
+            ("delete", "rolebindings", "", "default", ""): False,
             ("create", "roles", "", team, ""): False,
             ("create", "clusterroles", "", "", ""): False,
             ("update", "clusterrolebindings", "", "", ""): False,
@@ -314,6 +316,14 @@ async def test_an_agent_that_may_grant_may_do_nothing_else(
         assert len((await granter.grants()).made_for(id)) == 3
         await granter.revoke(id, "")
         assert await world.read(ObjectRef(ROLE_BINDING, team, f"arbora.{id}.reader")) is None
+        await granter.grant(Grant(id, team, "runner", (AskedRole(team, "reader"),), (AskedRole("", "view"),)))
+        await cluster.rights.write(await cluster.rights.ledger(), {id: None})
+        await granter.revoke(id, "")
+        for ref in (
+            ObjectRef(ROLE_BINDING, team, f"arbora.{id}.reader"),
+            ObjectRef(CLUSTER_ROLE_BINDING, "", f"arbora.{id}.view"),
+        ):
+            assert await world.read(ref) is None
 
 
 async def test_a_member_that_was_replaced_is_refused(granting: Granting) -> None:

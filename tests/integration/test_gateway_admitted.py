@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from arbora.errors import InvalidInput
+from tests.support.eventually import eventually
 from tests.support.far import echo, far_server
 from tests.support.hub import LOOPBACK, running_hub
 from tests.support.reach import SECONDS, Made, Reach, ask, basic, connect_head, dialled, reach, said_back, way
@@ -44,8 +45,12 @@ async def test_a_client_from_an_admitted_network_needs_no_token(tmp_path: Path, 
             writer.write(unnamed(it, made))
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
             assert await said_back((reader, writer))
-        entries = await it.root.audit()
-        assert ("network/127.0.0.1", "OpenTunnel") in [(entry.actor, entry.action) for entry in entries]
+
+        async def written() -> bool:
+            entries = await it.root.audit()
+            return ("network/127.0.0.1", "OpenTunnel") in [(entry.actor, entry.action) for entry in entries]
+
+        await eventually(written, "it is in the audit log")
 
 
 async def test_from_elsewhere_it_does(tmp_path: Path) -> None:

@@ -103,6 +103,23 @@ async def test_the_certificate_is_renewed_before_it_ends(tmp_path: Path, monkeyp
         await eventually(another, "another certificate is shown")
 
 
+@pytest.mark.parametrize("how", ["its client goes", "its token is revoked"])
+async def test_of_a_token_whose_last_way_has_ended_nothing_is_kept(tmp_path: Path, how: str) -> None:
+    async with far_server(echo) as far, reach(tmp_path, far.address) as it:
+        made, proxy = await it.token(name="for-ci"), it.root.hub.gateway.proxy
+        assert proxy is not None
+        async with way(made) as first, way(made) as second:
+            assert await said_back(first)
+            assert await said_back(second)
+            assert len(proxy._of_access) == 1
+            if how == "its token is revoked":
+                await it.root.admin.access.revoke("for-ci")
+                await until_cut(first)
+                await until_cut(second)
+        await it.until_idle()
+        await eventually(lambda: len(proxy._of_access) == 0, "it is forgotten")
+
+
 async def floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Says more than anybody reads, and hears nothing."""
     while True:

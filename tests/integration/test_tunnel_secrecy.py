@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from arbora.tunnel.ends import StreamEnd
-from arbora.v1 import access_pb2
+from arbora.v1 import access_pb2, event_pb2
 from tests.support.eventually import eventually
 from tests.support.far import NAME, echo, far_server
 from tests.support.hub import client_with
-from tests.support.reach import TARGET, Made, ask, basic, reach, refusal, said_back, trusting, way
+from tests.support.reach import TARGET, Made, Reach, ask, basic, reach, refusal, said_back, trusting, way
 
 BEARER = "a-bearer-token-of-a-service-account-of-the-member"
 
@@ -154,12 +154,18 @@ async def test_who_may_list_accesses_sees_whose_way_a_token_opens_and_not_the_to
         assert (entry.action, entry.subject, entry.outcome) == ("CreateConnectToken", "/eu/edge-7", "OK")
 
 
+async def newest(it: Reach, action: str) -> event_pb2.AuditEntry | None:
+    """The newest audit entry of the root, if it is of this action."""
+    entry = (await it.root.audit())[0]
+    return entry if entry.action == action else None
+
+
 async def test_an_open_way_is_in_the_audit_log_with_who_opened_it_and_where_to(tmp_path: Path) -> None:
     async with far_server(echo) as far, reach(tmp_path, far.address, ("eu",)) as it:
         made = await it.token(name="for-ci")
         async with way(made) as streams:
             assert await said_back(streams)
-            entry = (await it.root.audit())[0]
+            entry = await eventually(lambda: newest(it, "OpenTunnel"), "it is written down while the way is open")
         assert (entry.actor, entry.action, entry.subject, entry.outcome) == (
             "access/for-ci",
             "OpenTunnel",

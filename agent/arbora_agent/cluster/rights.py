@@ -63,6 +63,10 @@ class Rights(Protocol):
         """Delete exactly this object (precondition: its uid), in the background. Gone already is fine."""
         ...
 
+    async def bindings(self, grant: str) -> Mapping[ObjectRef, Standing]:
+        """RoleBindings of all namespaces and ClusterRoleBindings that carry our label with exactly this value."""
+        ...
+
     async def ledger(self) -> Page:
         """The ledger as it is now."""
         ...

@@ -19,7 +19,7 @@ from arbora_agent.cluster.rights import CLUSTER_ROLE, Page, Rights
 from arbora_agent.grants import ledger as ledgers
 from arbora_agent.grants.ledger import Ledger
 from arbora_agent.grants.model import Grant, Rule, Step
-from arbora_agent.grants.objects import STEP_OF, parts_of, rules_of
+from arbora_agent.grants.objects import STEP_OF, is_binding_of, parts_of, rules_of
 from arbora_agent.grants.plan import decide, steps
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class Granter:
         for part in parts_of(grant):
             with _during(part.ref):
                 found[part.ref] = await rights.look(part.ref)
-        plan = decide(grant, found, ledger)
+        plan = decide(grant, found, ledger, self._policy.names)
         page = await self._write(rights, page, ledger, plan.before)
         now = plan.before
         for part in plan.make:
@@ -61,11 +61,15 @@ class Granter:
         return steps(plan)
 
     async def revoke(self, id: str, requester: str) -> Ledger:
-        """Delete what was made for this grant alone; the grants that are left. Raises ArboraError."""
+        """Delete what was made for this grant alone; the grants that are left. Raises ArboraError.
+
+        Of a grant that is not on the ledger (any more) that is known of its bindings only.
+        """
         rights = self._rights()
         page = await rights.ledger()
         ledger = ledgers.read(page.data)
         if id not in ledger.entries:
+            await self._remove_lost(rights, id, requester)
             return ledger
         await self._remove(rights, ledger, id, ledger.entries[id].objects)
         left = ledger.without(id)
@@ -94,6 +98,23 @@ class Granter:
                 if uid:
                     await rights.remove(ref, uid)
                     log.info("deleted with a grant", grant=id, object=str(ref))
+
+    @staticmethod
+    async def _remove_lost(rights: Rights, id: str, requester: str) -> None:
+        """The bindings of a grant that the ledger does not know: nobody else uses those."""
+        found = await rights.bindings(id)
+        lost = {ref: each.uid for ref, each in found.items() if is_binding_of(id, ref)}
+        for ref, uid in lost.items():
+            with _during(ref):
+                await rights.remove(ref, uid)
+            log.info("deleted with a grant", grant=id, object=str(ref))
+        if lost:
+            log.warning(
+                "revoked a grant that is not on the ledger: its bindings went",
+                why="accounts and roles stay, as nobody knows who uses them",
+                grant=id,
+                requester=requester,
+            )
 
     @staticmethod
     async def _write(rights: Rights, page: Page, before: Ledger, after: Ledger) -> Page:

@@ -62,7 +62,9 @@ def parts_of(grant: Grant) -> tuple[Part, ...]:
 
 def difference(part: Part, found: Standing, grant_id: str) -> str:
     """What is wrong with the object that is there, in words; empty if it is what the part needs."""
-    if part.rules and not covering.same(part.rules, rules_of(found)):
+    # What an aggregated cluster role says now is what others make of it tomorrow.
+    aggregated = found.body.get("aggregationRule") is not None
+    if part.rules and (aggregated or not covering.same(part.rules, rules_of(found))):
         return f"{part.ref} exists with other rules"
     if not part.is_binding or part.manifest is None:
         return ""
@@ -72,6 +74,11 @@ def difference(part: Part, found: Standing, grant_id: str) -> str:
     if said != (_subjects(part.manifest), _role_ref(part.manifest)):
         return f"{part.ref} was changed and binds something else"
     return ""
+
+
+def is_binding_of(id: str, ref: ObjectRef) -> bool:
+    """Whether a binding has a name that only this grant gives."""
+    return ref.name.startswith(_binding_name(id, ""))
 
 
 def rules_of(role: Standing) -> tuple[Rule, ...]:
@@ -105,11 +112,15 @@ def _binding(asked: AskedRole, grant: Grant) -> Part:
     return _made(
         gvk,
         asked.namespace,
-        f"arbora.{grant.id}.{asked.name}",
+        _binding_name(grant.id, asked.name),
         grant.id,
         roleRef={"apiGroup": _RBAC_GROUP, "kind": role.kind, "name": asked.name},
         subjects=[{"kind": "ServiceAccount", "name": grant.service_account, "namespace": grant.namespace}],
     )
+
+
+def _binding_name(id: str, role: str) -> str:
+    return f"arbora.{id}.{role}"
 
 
 def _made(

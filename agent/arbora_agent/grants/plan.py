@@ -5,15 +5,16 @@ Everything is decided before anything is made, so that a refusal leaves nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from arbora.errors import Conflict, NotFound
 from arbora.manifests.objects import ObjectRef
+from arbora_agent.allow_grants import option_for
 from arbora_agent.cluster.rights import NAMESPACE, Standing
 from arbora_agent.grants import model
 from arbora_agent.grants.ledger import Ledger
-from arbora_agent.grants.model import Grant, Step
+from arbora_agent.grants.model import AskedRole, Grant, Step
 from arbora_agent.grants.objects import STEP_OF, Part, difference, parts_of
 
 _MAX_WORDS = 500
@@ -32,8 +33,16 @@ class Plan:
     """All that the grant uses afterwards."""
 
 
-def decide(grant: Grant, found: Mapping[ObjectRef, Standing | None], ledger: Ledger) -> Plan:
-    """found: every object of `parts_of(grant)` as it is. Raises Conflict, NotFound; `field` is the step."""
+def decide(
+    grant: Grant,
+    found: Mapping[ObjectRef, Standing | None],
+    ledger: Ledger,
+    named: Callable[[AskedRole], bool],
+) -> Plan:
+    """found: every object of `parts_of(grant)` as it is. named: whether the allow-list names a role.
+
+    Raises Conflict, NotFound; `field` is the step.
+    """
     known = ledger.entries.get(grant.id)
     if known is not None and _account(known.grant) != _account(grant):
         raise Conflict(
@@ -61,6 +70,8 @@ def decide(grant: Grant, found: Mapping[ObjectRef, Standing | None], ledger: Led
             raise Conflict(wrong, hint=_way_out(part), field=part.step)
         # A binding with our label is ours, even if the ledger was lost.
         ours = part.is_binding or ledger.is_ours(part.ref, standing)
+        if part.rules and not ours:
+            _check_named(AskedRole(part.ref.namespace, part.ref.name), named, part.step)
         before = before.marked(part.ref, standing.uid if ours else None)
     return Plan(before, tuple(make), parts)
 
@@ -87,6 +98,17 @@ def _step(type: str, refs: Iterable[ObjectRef], made: set[ObjectRef]) -> Step:
 
 def _account(grant: Grant) -> tuple[str, str]:
     return grant.namespace, grant.service_account
+
+
+def _check_named(role: AskedRole, named: Callable[[AskedRole], bool], step: str) -> None:
+    """A role of somebody else has the rules now, but its owner may widen it once it is bound. Raises Conflict."""
+    if not named(role):
+        raise Conflict(
+            f"{role} exists and was not made for a grant, so its rules may change at any time",
+            hint="Choose another name, or name the role without rules and have the member allow it: "
+            f"{option_for(role)}.",
+            field=step,
+        )
 
 
 def _way_out(part: Part) -> str:

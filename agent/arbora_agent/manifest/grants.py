@@ -7,6 +7,8 @@ Accounts, namespaces and the ledger need nothing here: a workload may hold these
     --allow-rules-of NAME      make roles and bind them; the agent is bound to NAME itself, so that Kubernetes'
                                own check against escalation stops it where that one's rules end
 
+With any of these: bindings are listed, to find those of a grant whose entry in the ledger is lost.
+
 Who may not bind, can't be made to bind: `bind` is always by name, and `escalate` is never given.
 """
 
@@ -52,4 +54,6 @@ def _cluster_rules(settings: ManifestSettings) -> list[Rule]:
         rules.append(rule(_GROUP, ("roles", "rolebindings", "clusterroles"), _MAKE))
     if settings.allow_cluster_roles or settings.allow_rules_of:
         rules.append(rule(_GROUP, ("clusterrolebindings",), _MAKE))
+    if settings.grants_rights:
+        rules.append(rule(_GROUP, ("rolebindings", "clusterrolebindings"), ("list",)))
     return rules

@@ -64,6 +64,8 @@ class Head:
         self._reverse = reverse
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         self._taken = 0
+        self._bodiless = False
+        """An answer has no body: it is one to HEAD."""
 
     def take(self, data: bytes) -> Wanted | None:
         """Bytes of the client; None: more are needed, or there was nothing at all. Empty: it said no more.
@@ -74,6 +76,7 @@ class Head:
         try:
             self._http.receive_data(data)
             event = self._http.next_event()
+            self._bodiless = isinstance(event, h11.Request) and event.method == b"HEAD"
             # What comes all at once h11 does not bound.
             if self._taken - len(self._http.trailing_data[0]) > MAX_HEAD:
                 raise InvalidInput(f"the head has more than {MAX_HEAD} bytes")
@@ -118,7 +121,8 @@ class Head:
         if status == 407:
             headers.append(("proxy-authenticate", 'Basic realm="arbora"'))
         response = h11.Response(status_code=status, reason=reason.encode(), headers=headers)
-        parts = (self._http.send(each) for each in (response, h11.Data(data=body), h11.EndOfMessage()))
+        data = h11.Data(data=b"" if self._bodiless else body)
+        parts = (self._http.send(each) for each in (response, data, h11.EndOfMessage()))
         return b"".join(each or b"" for each in parts)
 
 

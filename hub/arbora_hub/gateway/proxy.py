@@ -186,7 +186,7 @@ class ConnectProxy:
                 log.info("way_cut", actor=way.actor, to=way.member, why=str(error))
             finally:
                 if row is not None:
-                    self._of_access[row.id].discard(task)
+                    self._left_by(row.id, task)
                 log.info("way_closed", actor=way.actor, to=way.member, up=passed.forth, down=passed.back)
 
     def _way(self, wanted: Wanted, peer: str) -> _Way:
@@ -233,6 +233,12 @@ class ConnectProxy:
             await self._journal.audit(way.actor, "OpenTunnel", way.member, "OK", peer, "")
         except StorageFailed as error:
             log.error("audit entry lost", action="OpenTunnel", subject=way.member, error=str(error))
+
+    def _left_by(self, access: str, task: asyncio.Task[None]) -> None:
+        tasks = self._of_access.get(access, set())
+        tasks.discard(task)
+        if not tasks:
+            self._of_access.pop(access, None)
 
     def _revoked(self, row: AccessRow) -> None:
         for task in self._of_access.pop(row.id, ()):

@@ -77,7 +77,8 @@ class Collection:
         """Some of its objects."""
         for item in items:
             self._listed.add(key_of(item))
-            self.put(item)
+            # Whatever the version: they go back when etcd is restored from a backup.
+            self._keep(item)
 
     def end(self, resource_version: str) -> None:
         """The list is complete: what it did not name is gone."""
@@ -88,12 +89,16 @@ class Collection:
 
     def put(self, item: Raw) -> None:
         """An object appeared or changed; also for what a write of ours answered, which is then known at once."""
+        before = self._objects.get(key_of(item))
+        if before is not None and _older(item["metadata"], before["metadata"]):
+            # told by a watch that lags behind what a write of ours already answered
+            return
+        self._keep(item)
+
+    def _keep(self, item: Raw) -> None:
         key = key_of(item)
         metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}
         before = self._objects.get(key)
-        if before is not None and _older(metadata, before["metadata"]):
-            # told by a watch that lags behind what a write of ours already answered
-            return
         self._objects[key] = {**item, "metadata": metadata}
         if before is None or before["metadata"].get("resourceVersion") != metadata.get("resourceVersion"):
             self._tell(key)

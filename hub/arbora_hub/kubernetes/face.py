@@ -1,19 +1,24 @@
 """Finds the API server that the hub has its face in, and runs every feature of it; without one, says so once.
 
 In a pod it is the cluster's own, if the pod's service account is mounted; elsewhere the one of `--kubeconfig`.
-Nothing else of the hub waits for it: while it is away the features wait, and all else goes on.
+Nothing else of the hub waits for it: while it is away the features wait, and all else goes on; so it does when
+one of them fails, which takes the face down.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from arbora.errors import InvalidInput
+from arbora_hub.journal import WARNING, Journal
 from arbora_hub.settings import HubSettings
+
+if TYPE_CHECKING:
+    from arbora.kubernetes.api import ApiServer
 
 log = structlog.get_logger(__name__)
 
@@ -29,9 +34,10 @@ class Part(Protocol):
 class Face:
     """The hub's face in Kubernetes, or none."""
 
-    def __init__(self, settings: HubSettings, features: Callable[..., Sequence[Part]]) -> None:
+    def __init__(self, settings: HubSettings, journal: Journal, features: Callable[..., Sequence[Part]]) -> None:
         """features: makes what runs, given the API server."""
         self._settings = settings
+        self._journal = journal
         self._features = features
         self.present: bool | None = None
         """Whether there is one; None: not known yet."""
@@ -39,7 +45,7 @@ class Face:
         """What runs."""
 
     async def run(self) -> None:
-        """Until cancelled. Raises InvalidInput for a kubeconfig that was named and can't be used."""
+        """Until cancelled. Raises InvalidInput for settings, such as a kubeconfig's name, that can't be used."""
         settings = self._settings
         if not settings.kubernetes:
             self._absent("it was turned off with --no-kubernetes")
@@ -68,12 +74,53 @@ class Face:
         api = ApiServer(access)
         log.info("kubernetes_face", server=access.server)
         try:
-            self.parts = tuple(self._features(api))
-            async with asyncio.TaskGroup() as tasks:
-                for part in self.parts:
-                    tasks.create_task(part.run(), name=type(part).__name__)
+            if self._made(api):
+                await self._run_parts()
         finally:
+            self.parts = ()
             await api.close()
+        await _for_ever()
+
+    def _made(self, api: ApiServer) -> bool:
+        """Whether there are parts to run."""
+        try:
+            self.parts = tuple(self._features(api))
+        except InvalidInput:
+            raise
+        except Exception as error:
+            log.exception("kubernetes_face_failed", part="features")
+            self._failed("it", error)
+            return False
+        return True
+
+    async def _run_parts(self) -> None:
+        """Until the first of them fails."""
+        down = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._run(part, down), name=type(part).__name__) for part in self.parts]
+            await down.wait()
+            for task in running:
+                task.cancel()
+
+    async def _run(self, part: Part, down: asyncio.Event) -> None:
+        # Nothing is raised: a group that fails would hide that the hub itself ends at the same time.
+        try:
+            await part.run()
+        except Exception as error:
+            log.exception("kubernetes_face_failed", part=type(part).__name__)
+            self._failed(type(part).__name__, error)
+            down.set()
+
+    def _failed(self, part: str, error: Exception) -> None:
+        if self.present:
+            self.present = False
+            self._journal.event(
+                WARNING,
+                "FaceFailed",
+                "hub/kubernetes",
+                f"The hub's face in Kubernetes is down until the hub starts again, as {part} failed: "
+                f"{type(error).__name__}: {error}",
+            )
 
     def _absent(self, why: str) -> None:
         self.present = False

@@ -19,7 +19,7 @@ KEPT_LIMIT = 2000
 
 
 class Statuses:
-    """Asks, as this hub itself, and keeps answers for a while."""
+    """Asks, as this hub itself, and keeps answers for a while, unless the member has said nothing yet."""
 
     def __init__(self, inventory: Inventory, calls: Calls, clock: Callable[[], float] = time.monotonic) -> None:
         """clock: seconds, never going back."""
@@ -40,10 +40,12 @@ class Statuses:
         caller.set(Caller("hub", Role.VIEWER))
         asked = member_pb2.GetMemberRequest(path=place.text)
         answer = await self._calls.forward(place.child, GET_MEMBER, asked, member_pb2.GetMemberResponse)
-        if len(self._kept) >= KEPT_LIMIT:
-            self._kept.clear()
-        self._kept[key] = (self._clock(), answer.member.status)
-        return answer.member.status
+        status = answer.member.status
+        if status.kubernetes_version or status.api_ca_pem:
+            if len(self._kept) >= KEPT_LIMIT:
+                self._kept.clear()
+            self._kept[key] = (self._clock(), status)
+        return status
 
     async def ca_of(self, path: str) -> bytes:
         """The PEM that verifies its API server. Raises ArboraError."""

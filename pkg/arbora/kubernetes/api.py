@@ -117,11 +117,16 @@ class ApiServer:
     async def watch(self, path: str, params: Params, *, idle: float) -> AsyncGenerator[Mapping[str, Any]]:
         """The events of one watch until the server ends it or is silent for `idle` seconds.
 
-        A refusal comes as one event of type ERROR, just as those in mid-stream do. Raises ClusterUnavailable.
+        It is opened again with fresh credentials after a 401. Another refusal comes as one event of type ERROR,
+        just as those in mid-stream do. Raises ClusterUnavailable.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._deadline, sock_read=idle)
         try:
-            async with await self._open("GET", path, params, {"Accept": JSON}, timeout, None) as response:
+            response = await self._open("GET", path, params, {"Accept": JSON}, timeout, None)
+            if response.status == 401:
+                response.close()
+                response = await self._open("GET", path, params, {"Accept": JSON}, timeout, None, refused=True)
+            async with response:
                 if response.status != 200:
                     answer = await _read(response)
                     self._judge(answer)

@@ -1,9 +1,9 @@
 """Keeps one collection of the API server mirrored into a sink: list by pages, then watch, for ever.
 
 For: `cluster.py`, one reflector per collection. It resumes a broken watch where it stopped, lists anew when
-the API server no longer knows that place (410), and backs off with full jitter while the API server is away
-or refuses. It must not know what the objects mean: a sink trims each page at once, so that a large list is
-never held whole.
+the API server no longer knows that place (410) or says what is no event, and backs off with full jitter while
+the API server is away or refuses. An object that the sink chokes on is logged and left out. It must not know
+what the objects mean: a sink trims each one at once, so that a large list is never held whole.
 Source of the procedure: Kubernetes API concepts, "Efficient detection of changes".
 """
 
@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import structlog
 
@@ -35,7 +35,7 @@ Raw = Mapping[str, Any]
 
 
 class Sink(Protocol):
-    """Takes the objects of one collection."""
+    """Takes the objects of one collection, one at a time. What it raises for one does not keep others from it."""
 
     def begin(self) -> None:
         """A list starts (perhaps anew)."""
@@ -62,6 +62,10 @@ class _Expired(Exception):
     """The API server no longer knows the place where we would go on."""
 
 
+class _Malformed(Exception):
+    """A watch says what is no event, so what else it said is not to be relied on."""
+
+
 class Reflector:
     """Mirrors one collection. `path` gives its URL path, or None while it isn't served."""
 
@@ -84,6 +88,8 @@ class Reflector:
         self._selector = dict(selector or {})
         self._rng = rng or random.Random()
         self._failures = 0
+        self._malformed = 0
+        """Watches in a row that were."""
         self._refusal = ""
         """Why it was last refused, which is said once."""
 
@@ -100,6 +106,12 @@ class Reflector:
                 log.info("list_expired", collection=self.name)
                 place = None
                 await self._pause()
+            except _Malformed as error:
+                log.warning("watch_malformed", collection=self.name, why=str(error))
+                place = None
+                # The list in between worked, so that by itself would not slow it down.
+                self._failures, self._malformed = self._malformed, self._malformed + 1
+                await self._pause()
             except ClusterUnavailable as error:
                 log.info("collection_unavailable", collection=self.name, why=error.message)
                 await self._pause()
@@ -109,6 +121,11 @@ class Reflector:
                     self._refusal = error.message
                     log.warning("collection_refused", collection=self.name, why=error.message)
                 self.synced.set()
+                place = None
+                await self._pause()
+            except Exception:
+                # A sink that fails as a whole, or a mistake of ours: the next list may go well.
+                log.exception("collection_failed", collection=self.name)
                 place = None
                 await self._pause()
 
@@ -127,11 +144,10 @@ class Reflector:
                 raise _Expired
             if not answer.ok:
                 raise failure(answer.status, answer.body, self.name)
-            self._sink.page(answer.body.get("items") or ())
-            metadata = answer.body.get("metadata") or {}
-            proceed = metadata.get("continue") or ""
+            items, version, proceed = _page(answer.body, self.name)
+            for item in items:
+                self._give(lambda each: self._sink.page((each,)), item)
             if not proceed:
-                version = str(metadata.get("resourceVersion", ""))
                 self._sink.end(version)
                 self.synced.set()
                 self._failures = 0
@@ -151,24 +167,32 @@ class Reflector:
         try:
             async with aclosing(self._api.watch(path, params, idle=IDLE)) as events:
                 async for event in events:
-                    self._take(event["type"], event["object"])
-                    version = event["object"]["metadata"]["resourceVersion"]
+                    what, item = _event(event)
+                    if what == "ERROR":
+                        _raise(item, self.name)
+                    version = _version(item)
+                    self._take(what, item)
         except ClusterUnavailable as error:
             log.info("watch_broke", collection=self.name, why=error.message)
         if version == began:
             # Ended without a word: at once again would be a storm if every watch ends so.
             await self._pause()
         else:
-            self._failures = 0
+            self._failures = self._malformed = 0
         return path, version
 
     def _take(self, what: str, item: Raw) -> None:
         if what in ("ADDED", "MODIFIED"):
-            self._sink.put(item)
+            self._give(self._sink.put, item)
         elif what == "DELETED":
-            self._sink.remove(item)
-        elif what == "ERROR":
-            _raise(item, self.name)
+            self._give(self._sink.remove, item)
+
+    def _give(self, take: Callable[[Raw], None], item: Raw) -> None:
+        """Let the sink take one object."""
+        try:
+            take(item)
+        except Exception:
+            log.exception("object_not_taken", collection=self.name, object=_named(item))
 
     async def _pause(self) -> None:
         """Wait a random time, longer on average with each failure in a row (full jitter)."""
@@ -178,8 +202,55 @@ class Reflector:
         await asyncio.sleep(self._rng.uniform(0, bound))
 
 
-def _raise(status: Raw, name: str) -> None:
-    code = int(status.get("code") or 500)
+def _page(body: Raw, name: str) -> tuple[Sequence[Raw], str, str]:
+    """Objects, version and whether there are more, of what came in place of a list. Raises ClusterUnavailable."""
+    metadata = body.get("metadata")
+    version = metadata.get("resourceVersion") if isinstance(metadata, Mapping) else None
+    items = body.get("items", "none")
+    if items is None:
+        # as Go writes a list that was never filled
+        items = []
+    if not (
+        isinstance(metadata, Mapping)
+        and isinstance(items, list)
+        and isinstance(version, str)
+        and version
+        and str(body.get("kind", "List")).endswith("List")
+    ):
+        raise ClusterUnavailable(
+            f"the API server answers with no list of {name}", hint="Is there a proxy in front of it?"
+        )
+    return items, version, str(metadata.get("continue") or "")
+
+
+def _event(event: object) -> tuple[str, Raw]:
+    """Type and object. Raises _Malformed."""
+    if isinstance(event, Mapping):
+        what, item = event.get("type"), event.get("object")
+        if isinstance(what, str) and isinstance(item, Mapping):
+            return what, item
+    raise _Malformed("it has no type and object")
+
+
+def _version(item: Raw) -> str:
+    """Raises _Malformed."""
+    metadata = item.get("metadata")
+    version = metadata.get("resourceVersion") if isinstance(metadata, Mapping) else None
+    if not isinstance(version, str) or not version:
+        raise _Malformed("its object has no version")
+    return version
+
+
+def _named(item: object) -> str:
+    """For the log."""
+    metadata = item.get("metadata") if isinstance(item, Mapping) else None
+    return str(metadata.get("name", "?"))[:300] if isinstance(metadata, Mapping) else "?"
+
+
+def _raise(status: Raw, name: str) -> NoReturn:
+    code = status.get("code") or 500
+    if not isinstance(code, int):
+        raise _Malformed("its error has no code")
     if code == 410:
         raise _Expired
     if code in (403, 404):

@@ -1,7 +1,7 @@
 """The dialing side of tunnels: a record asks for one, and a stream of the same link answers it.
 
-    request(record) -> way(request): the far side -> a stream to the hub, `opened` first -> bytes, both ways
-                       (an error)                 -> a stream to the hub, that says why not
+    request(record) -> a stream to the hub; meanwhile way(request): the far side
+                    -> on that stream `opened`, then bytes, both ways; or why not
 
 The same for an agent, whose far side is its API server, and for a hub, whose far side is a tunnel to a child.
 """
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 OPEN_LIMIT = 200
 """Tunnels at once."""
 SAY_SECONDS = 5.0
-"""How long a refusal, or the end of a stream, may take."""
+"""How long a stream's first word, or its end, may take."""
 MAX_MESSAGE = 1000
 
 Way = Callable[[pb.TunnelRequest], AbstractAsyncContextManager[TunnelEnd]]
@@ -111,8 +111,9 @@ class TunnelDialer:
         self._joined[request.id] = task
         try:
             try:
-                await call.write(pb.TunnelChunk(opened=pb.TunnelOpened(id=request.id)))
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+                async with asyncio.timeout(SAY_SECONDS):
+                    await call.write(pb.TunnelChunk(opened=pb.TunnelOpened(id=request.id)))
+            except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
                 raise Unavailable("the hub went away") from error
             log.info("tunnel_opened", id=request.id, to=request.path, requester=request.requester)
             await splice(StreamEnd(call.read, call.write, call.cancel), far, passed)

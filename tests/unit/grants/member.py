@@ -50,6 +50,9 @@ class Crashing:
         await self._inner.remove(ref, uid)
         self._after()
 
+    async def bindings(self, grant: str) -> Mapping[ObjectRef, Standing]:
+        return await self._inner.bindings(grant)
+
     async def ledger(self) -> Page:
         return await self._inner.ledger()
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path as Folder
 
+import grpc
 import pytest
 
 from arbora.errors import Unavailable
@@ -19,6 +20,8 @@ from arbora_hub.tunnels.relaying import relay
 from tests.support.eventually import eventually
 from tests.support.joined import Wire, line_of_hubs
 from tests.unit.tunnel.sides import Call, Side
+
+LOST = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "lost")
 
 
 class Above:
@@ -168,11 +171,19 @@ async def test_a_member_that_does_not_dial_back_is_a_refusal_in_time(tmp_path: F
         await hub.ended()
 
 
-async def test_a_hub_above_that_is_gone_leaves_nothing_open_below(tmp_path: Folder) -> None:
+async def test_for_a_hub_above_that_is_gone_the_member_is_not_even_asked(tmp_path: Folder) -> None:
     async with middle(tmp_path) as hub:
         hub.above.session = False
         hub.above.ask()
+        await hub.ended()
+        assert (hub.below.down, hub.above.calls) == ([], [])
+
+
+async def test_a_hub_above_that_goes_meanwhile_leaves_nothing_open_below(tmp_path: Folder) -> None:
+    async with middle(tmp_path) as hub:
+        hub.above.ask()
         asked = hub.tunnels.arrived("edge-7", pb.TunnelOpened(id=(await hub.asked()).id))
+        hub.above.calls[0].broken = LOST
         asked.came.set_result(Side())
         await hub.ended()
         assert asked.over.is_set()

@@ -23,11 +23,18 @@ from tests.unit.tunnel.sides import Call, Side, turns
 LOST = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "lost")
 
 
+class Stream(Call):
+    """Once the hub has ended it, nothing is left to cancel; as grpc.aio."""
+
+    def cancel(self) -> bool:
+        return not self.over.is_set() and super().cancel()
+
+
 class World:
     """A member that opens its far side for a hub, both played."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[Stream] = []
         """Streams to the hub, in order."""
         self.session = True
         """Whether there is one."""
@@ -37,6 +44,11 @@ class World:
         """What writing on new streams fails with."""
         self.refusal: ArboraError | None = None
         """Why there is no way."""
+        self.failure: Exception | None = None
+        """How the way fails, which it must not."""
+        self.reachable = asyncio.Event()
+        """Cleared: dialing the far side takes for ever."""
+        self.reachable.set()
         self.asked: list[pb.TunnelRequest] = []
         self.far: list[Side] = []
         """The far sides that were opened; so for the next."""
@@ -56,10 +68,10 @@ class World:
         """Until nothing is open."""
         await turns(lambda: len(self.dialer) == 0, "nothing is open")
 
-    def _stream(self) -> Call:
+    def _stream(self) -> Stream:
         if not self.session:
             raise Unavailable("there is no session")
-        call = Call()
+        call = Stream()
         call.deaf, call.broken = self.deaf, self.broken
         self.calls.append(call)
         return call
@@ -69,6 +81,9 @@ class World:
         self.asked.append(request)
         if self.refusal is not None:
             raise self.refusal
+        if self.failure is not None:
+            raise self.failure
+        await self.reachable.wait()
         side = Side()
         self.far.append(side)
         try:
@@ -217,15 +232,83 @@ def test_what_can_not_be_read_opens_nothing_and_the_next_is_opened() -> None:
     virtually(story)
 
 
-def test_without_a_session_the_far_side_is_closed_and_the_next_is_opened_with_one() -> None:
+def test_without_a_session_nothing_is_dialed_and_the_next_is_opened_with_one() -> None:
     async def story(world: World) -> None:
         world.session = False
         world.ask("t1")
         await world.ended()
-        assert (len(world.far), world.calls) == (1, [])
+        assert (world.asked, world.far, world.calls) == ([], [], [])
         world.session = True
         world.ask("t2")
         await world.opened()
+
+    virtually(story)
+
+
+def test_the_hub_takes_up_the_stream_while_the_far_side_is_dialed_and_hears_nothing_too_early() -> None:
+    async def story(world: World) -> None:
+        world.reachable.clear()
+        world.ask("t7")
+        await turns(lambda: world.calls and world.asked, "both are under way")
+        assert (world.calls[0].sent, world.far) == ([], [])
+        world.reachable.set()
+        call, _ = await world.opened()
+        assert call.sent == [pb.TunnelChunk(opened=pb.TunnelOpened(id="t7"))]
+
+    virtually(story)
+
+
+def test_whoever_stops_it_while_the_far_side_is_dialed_leaves_no_stream_open() -> None:
+    async def main() -> None:
+        world = World()
+        running = asyncio.create_task(world.dialer.run())
+        await asyncio.sleep(0)
+        world.reachable.clear()
+        world.ask()
+        await turns(lambda: world.calls and world.asked, "both are under way")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert (world.calls[0].cancelled, world.far, len(world.dialer)) == (True, [], 0)
+
+    in_virtual_time(main)
+
+
+def test_a_failure_of_our_own_leaves_no_stream_open_and_the_next_is_opened() -> None:
+    async def story(world: World) -> None:
+        world.failure = RuntimeError("a mistake")
+        world.ask("t1")
+        await world.ended()
+        assert world.calls[0].cancelled
+        world.failure = None
+        world.ask("t2")
+        await world.opened(2)
+
+    virtually(story)
+
+
+def test_a_hub_that_leaves_while_the_far_side_is_dialed_leaves_nothing_open() -> None:
+    async def story(world: World) -> None:
+        world.reachable.clear()
+        world.ask()
+        await turns(lambda: world.calls and world.asked, "both are under way")
+        world.calls[0].broken = LOST
+        world.calls[0].hub_leaves()
+        world.reachable.set()
+        await world.ended()
+        assert (world.closed, len(world.calls)) == (world.far, 1)
+        assert len(world.far) == 1
+
+    virtually(story)
+
+
+def test_a_hub_that_does_not_take_that_it_is_open_is_left_after_a_while() -> None:
+    async def story(world: World) -> None:
+        world.deaf = True
+        world.ask()
+        await asyncio.sleep(SAY_SECONDS + 0.1)
+        await world.ended()
+        assert (world.calls[0].cancelled, world.closed) == (True, world.far)
+        assert len(world.far) == 1
 
     virtually(story)
 

@@ -6,7 +6,8 @@ carries the uid, so that what somebody made anew under the name stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from arbora.errors import ArboraError
 from arbora.kubernetes.api import Answer, ApiServer
@@ -15,7 +16,19 @@ from arbora.kubernetes.failures import failure
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef, ref_of
 from arbora_agent.cluster.kubernetes.config_map import ConfigMap
 from arbora_agent.cluster.port import FIELD_MANAGER
-from arbora_agent.cluster.rights import GRANT_LEDGER, KINDS, NAMESPACE, Page, Standing
+from arbora_agent.cluster.rights import (
+    CLUSTER_ROLE_BINDING,
+    GRANT_LEDGER,
+    KINDS,
+    LABEL_GRANT,
+    NAMESPACE,
+    ROLE_BINDING,
+    Page,
+    Standing,
+)
+
+PAGE = 500
+"""Objects of one answer at most."""
 
 _RESOURCES = {
     gvk: Resource(gvk, f"{gvk.kind.lower()}s", gvk != NAMESPACE and not gvk.kind.startswith("Cluster"))
@@ -63,6 +76,33 @@ class KubernetesRights:
         if not answer.ok and answer.status not in (404, 409):
             raise _failure(answer, ref)
 
+    async def bindings(self, grant: str) -> Mapping[ObjectRef, Standing]:
+        """Bindings that carry our label with this value. Raises ObjectRejected, ClusterUnavailable."""
+        found = {}
+        for gvk in (ROLE_BINDING, CLUSTER_ROLE_BINDING):
+            proceed: str | None = ""
+            while proceed is not None:
+                items, proceed = await self._page(gvk, grant, proceed)
+                for item in items:
+                    metadata = item["metadata"]
+                    body = {"apiVersion": gvk.api_version, "kind": gvk.kind, **item}
+                    standing = Standing(str(metadata["uid"]), body)
+                    # The API server reads the value as a part of a selector; here it is nothing but a value.
+                    if standing.grant == grant:
+                        found[ObjectRef(gvk, metadata.get("namespace", ""), metadata["name"])] = standing
+        return found
+
+    async def _page(self, gvk: Gvk, grant: str, proceed: str) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        """Some of the objects with our label, and where the rest goes on; None: there is no more."""
+        params = {"labelSelector": f"{LABEL_GRANT}={grant}", "limit": str(PAGE)}
+        answer = await self._api.request(
+            "GET", _RESOURCES[gvk].path(), params={**params, "continue": proceed} if proceed else params
+        )
+        if not answer.ok:
+            raise _failure(answer, f"{_RESOURCES[gvk].plural} of the grant {grant[:63]}")
+        metadata = answer.body.get("metadata") or {}
+        return answer.body.get("items") or (), metadata.get("continue") or None
+
     async def ledger(self) -> Page:
         """The ledger as it is now. Raises ObjectRejected, ClusterUnavailable."""
         return Page(*await self._ledger.read())
@@ -74,8 +114,8 @@ class KubernetesRights:
         return Page(*await self._ledger.create(changes))
 
 
-def _failure(answer: Answer, ref: ObjectRef) -> ArboraError:
-    error = failure(answer.status, answer.body, str(ref), answer.retry_after)
+def _failure(answer: Answer, subject: object) -> ArboraError:
+    error = failure(answer.status, answer.body, str(subject), answer.retry_after)
     if answer.status == 403:
         error.hint = (
             "Install the agent anew with `arbora agent manifest` and the same --allow options as it runs with."

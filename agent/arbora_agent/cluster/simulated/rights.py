@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from arbora.manifests.objects import Gvk, Manifest, ObjectRef, ref_of
 from arbora_agent.cluster.port import ClusterUnavailable
-from arbora_agent.cluster.rights import GRANT_LEDGER, Page, Standing
+from arbora_agent.cluster.rights import CLUSTER_ROLE_BINDING, GRANT_LEDGER, ROLE_BINDING, Page, Standing
 from arbora_agent.cluster.simulated.kinds import NAMESPACE
 from arbora_agent.cluster.simulated.simulation import Simulation
 
@@ -40,6 +40,13 @@ class SimulatedRights:
         """Delete exactly this object. Raises ObjectRejected, ClusterUnavailable."""
         await self._answer()
         self._simulation.delete(ref, uid)
+
+    async def bindings(self, grant: str) -> Mapping[ObjectRef, Standing]:
+        """Bindings that carry our label with this value. Raises ClusterUnavailable."""
+        await self._answer()
+        refs = [self._simulation.ref(key) for key in self._simulation.places()]
+        found = {ref: self._standing(ref) for ref in refs if ref.gvk in (ROLE_BINDING, CLUSTER_ROLE_BINDING)}
+        return {ref: each for ref, each in found.items() if each is not None and each.grant == grant}
 
     async def ledger(self) -> Page:
         """The ledger as it is now. Raises ClusterUnavailable."""

@@ -60,6 +60,8 @@ log = structlog.get_logger(__name__)
 SOON = 1.0
 """Seconds until a look at what somebody else just made."""
 SYSTEM_NAMESPACE = "kube-system"
+OWN_SECONDS = 5.0
+"""Until it is asked again which cluster this is, while that is not known."""
 PACE = 1.0
 """Seconds between two passes over a Fleet at least: free GPUs, which change nothing here, change all the time."""
 
@@ -90,13 +92,16 @@ class FleetQueues:
         self._next: dict[str, float] = {}
         """Fleet -> the earliest moment of its next pass."""
         self._owners: dict[tuple[Resource, Key], str] = {}
-        self._said: dict[str, Finding] = {}
+        self._said: dict[str, tuple[str, Finding]] = {}
+        """Fleet -> its uid, and what was written into it last."""
         self._brought: dict[str, str] = {}
         """Arbora workload -> digest of what was last applied."""
         self._draining: set[str] = set()
         """Fleets with members that wait for Workloads to end."""
         self._overruled: set[str] = set()
         self._own_uid = ""
+        self._own_missed = False
+        """Whether it was logged that `own_uid` is not known."""
         self._controller = Controller("MultiKueue", self._pass, clock)
         fleets.on_change(self._controller.add)
         for kind in ORDER:
@@ -108,19 +113,29 @@ class FleetQueues:
         for mirror in self._mirrors.values():
             await mirror.synced()
         await self._fleets.settled()
-        self._own_uid = await self._find_own_uid()
         for fleet in {*self._fleets.names(), *self._owners.values()}:
             self._controller.add(fleet)
         await self._controller.run()
 
-    async def _find_own_uid(self) -> str:
-        """What identifies this cluster, as its agent would say, too; empty if that can't be read."""
+    async def _find_own_uid(self) -> float | None:
+        """Learn what identifies this cluster, as its agent would say, too.
+
+        Seconds until it is worth another try; None: it is known.
+        """
+        if self._own_uid:
+            return None
+        why = f"there is no namespace {SYSTEM_NAMESPACE}"
         try:
             system = await self._objects.get(NAMESPACE, SYSTEM_NAMESPACE)
         except ArboraError as error:
-            log.warning("own_cluster_not_known", why=str(error))
-            return ""
-        return str(system["metadata"]["uid"]) if system is not None else ""
+            system, why = None, str(error)
+        if system is not None:
+            self._own_uid = str(system["metadata"]["uid"])
+            return None
+        if not self._own_missed:
+            self._own_missed = True
+            log.warning("own_cluster_not_known", why=why)
+        return OWN_SECONDS
 
     def overruled(self, fleet: str) -> None:
         """Somebody else than us nominates members for jobs of this Fleet."""
@@ -145,11 +160,13 @@ class FleetQueues:
         if (rest := self._next.get(fleet, now) - now) > 0:
             return rest
         self._next[fleet] = now + PACE
+        unknown = await self._find_own_uid()
         view = self._fleets.view(fleet)
+        uid = view.uid if view is not None else ""
         try:
             said = self._settings(fleet, view)
         except InvalidInput as error:
-            await self._tell(fleet, Finding(False, "InvalidSettings", str(error)))
+            await self._tell(fleet, uid, Finding(False, "InvalidSettings", str(error)))
             return None
         if said is None:
             self._draining.discard(fleet)
@@ -164,10 +181,10 @@ class FleetQueues:
             self._draining.discard(fleet)
         due = changes(fleet, plan.wanted, {kind: self._mirrors[kind] for kind in ORDER})
         failures, again = await self._carry_out(fleet, plan, due)
-        await self._tell(fleet, self._found(fleet, plan, due, failures))
+        await self._tell(fleet, uid, self._found(fleet, plan, due, failures))
         if failures:
             raise failures[0]
-        return min(filter(None, (plan.again, again)), default=None)
+        return min(filter(None, (plan.again, again, unknown)), default=None)
 
     def _settings(
         self, fleet: str, view: FleetView | None
@@ -321,8 +338,8 @@ class FleetQueues:
             )
         return plan.finding
 
-    async def _tell(self, fleet: str, finding: Finding) -> None:
-        if self._said.get(fleet) != finding:
+    async def _tell(self, fleet: str, uid: str, finding: Finding) -> None:
+        if self._said.get(fleet) != (uid, finding):
             await self._say(fleet, finding)
-            self._said[fleet] = finding
+            self._said[fleet] = uid, finding
             log.info("multikueue", fleet=fleet, ready=finding.ready, reason=finding.reason, why=finding.message)

@@ -77,7 +77,8 @@ class FleetViews:
         there = {one.path for one in chosen}
         away = [path for path in self._before(fleet) if path not in there and self._is_away(path)]
         members = (*map(self._member, chosen), *map(_away, sorted(away)))
-        return FleetView(fleet, (body.get("spec") or {}).get("multiKueue"), members)
+        wanted = (body.get("spec") or {}).get("multiKueue")
+        return FleetView(fleet, wanted, members, str(body["metadata"].get("uid", "")))
 
     def profile(self, fleet: str, path: str, namespace: str) -> str | None:
         """See `Fleets`."""

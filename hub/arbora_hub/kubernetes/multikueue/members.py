@@ -46,6 +46,8 @@ class FleetView:
     members: tuple[FleetMember, ...]
     """Those that are not heard of now included, were it because a hub on the way has restarted: whoever is
     missing here has left, and drains."""
+    uid: str = ""
+    """Of the object: a Fleet that is made anew under the name is another one."""
 
 
 class Fleets(Protocol):
