@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import yaml
+
 from arbora.clock import Clock
 from arbora.kubernetes.access import from_kubeconfig
 from arbora.kubernetes.api import ApiServer
@@ -21,37 +23,17 @@ from arbora_hub.kubernetes.multikueue.feature import MultiKueue
 from arbora_hub.kubernetes.multikueue.kinds import LOCAL_QUEUE, WORKLOAD
 from arbora_hub.kubernetes.multikueue.ownership import ORDER
 from tests.envtest.controlplane import ControlPlane
+from tests.envtest.crds import CRDS
 from tests.envtest.driver import Driver
 from tests.envtest.kueue import define
 from tests.support.kueue_fleets import Findings, PlainFleets, PlainWorkers
 
 PATHS = {kind.gvk.kind: kind for kind in (*ORDER, WORKLOAD, LOCAL_QUEUE)}
 
-REQUESTS = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "authtokenrequests.arbora.dev"},
-    "spec": {
-        "group": "arbora.dev",
-        "scope": "Namespaced",
-        "names": {"kind": "AuthTokenRequest", "plural": "authtokenrequests", "singular": "authtokenrequest"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
-"""Stands for the CRD of that feature."""
-
 
 async def define_requests(driver: Driver) -> None:
     """The kind of AuthTokenRequests, if it is not there."""
-    await define(driver, REQUESTS)
+    await define(driver, yaml.safe_load((CRDS / "authtokenrequests.arbora.dev.yaml").read_text()))
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from arbora.errors import ArboraError, Conflict, InvalidInput
 from arbora.kubernetes.failures import ObjectRejected
 from arbora_hub.journal import Journal
 from arbora_hub.kubernetes.collection import Collection, Key
+from arbora_hub.kubernetes.conditions import Condition
 from arbora_hub.kubernetes.controller import Controller
 from arbora_hub.kubernetes.kinds import AUTH_TOKEN_REQUEST, MANAGER, SECRET
 from arbora_hub.kubernetes.objects import Objects, Raw
@@ -31,7 +32,6 @@ from arbora_hub.kubernetes.tokens.secret import holds_token, password_of, secret
 from arbora_hub.kubernetes.tokens.spec import RequestSpec, read_spec
 from arbora_hub.kubernetes.tokens.status import (
     READY,
-    Condition,
     failed,
     read_issued,
     ready_reason,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from arbora.v1 import credential_pb2 as pb
+from arbora_hub.kubernetes.conditions import Condition, by_key, stamp, written
 from arbora_hub.kubernetes.tokens.decide import Issued
 
 STEPS = (
@@ -19,20 +19,8 @@ STEPS = (
 )
 RETRIEVED = "ServiceAccountTokenRetrieved"
 READY = "Ready"
-MAX_MESSAGE = 1024
 
 Raw = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One condition, without its time."""
-
-    type: str
-    status: str
-    """True, False or Unknown."""
-    reason: str
-    message: str = ""
 
 
 def succeeded(steps: Iterable[pb.GrantStep], path: str) -> list[Condition]:
@@ -91,10 +79,10 @@ def status_body(
     secret: its name; empty: there is no token in it.
     """
     metadata = request["metadata"]
-    before = {each["type"]: each for each in (request.get("status") or {}).get("conditions") or ()}
-    named = {each.type: each for each in conditions}
-    kept = {kind: dict(before[kind]) for kind in before if kind not in named}
-    merged = {**kept, **{kind: _condition(each, before.get(kind), request, now) for kind, each in named.items()}}
+    live = (request.get("status") or {}).get("conditions")
+    merged = dict(by_key(live, "type"))
+    for one in written(conditions, live, metadata.get("generation", 0), stamp(now)):
+        merged[one["type"]] = one
     status: dict[str, Any] = {
         "observedGeneration": metadata.get("generation", 0),
         "conditions": [merged[kind] for kind in (*STEPS, RETRIEVED, READY) if kind in merged],
@@ -107,29 +95,11 @@ def status_body(
         }
     if secret:
         status["tokenResponse"] = {"kind": "Secret", "name": secret}
-        status["expirationTimestamp"] = timestamp(issued.expires)
-        status["rotationTimestamp"] = timestamp(issued.rotate)
+        status["expirationTimestamp"] = stamp(issued.expires)
+        status["rotationTimestamp"] = stamp(issued.rotate)
     # The uid: another request may have the name by now.
     where = {key: metadata[key] for key in ("name", "namespace", "uid")}
     return {"metadata": where, "status": status}
-
-
-def timestamp(seconds: float) -> str:
-    """As Kubernetes writes times."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _condition(condition: Condition, before: Raw | None, request: Raw, now: float) -> dict[str, Any]:
-    changed = before is None or before.get("status") != condition.status
-    since = timestamp(now) if changed or before is None else str(before["lastTransitionTime"])
-    return {
-        "type": condition.type,
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message[:MAX_MESSAGE],
-        "lastTransitionTime": since,
-        "observedGeneration": request["metadata"].get("generation", 0),
-    }
 
 
 def _seconds(text: object) -> float:
