@@ -86,6 +86,7 @@ class Hub:
     gateway: Gateway
     tunnels: Tunnels
     tunnel_relay: TunnelDialer
+    statuses: Statuses
     minting: Minting
     face: Face
     client_address: str = ""
@@ -273,6 +274,7 @@ async def _build(settings: HubSettings, store: Store) -> Hub:
         gateway,
         tunnels,
         relay(uplink, tunnels, inventory),
+        statuses,
         minting,
         face,
     )

@@ -2,7 +2,7 @@
 
     Reflector (list, watch, for ever) -> Collection -> whoever subscribed hears the key
 
-A collection that isn't served (its CRD is missing) is empty and counts as filled; it fills when it is.
+A kind that is not served (its CRD is missing), or that we may not list, is `refused` and empty until it is.
 """
 
 from __future__ import annotations

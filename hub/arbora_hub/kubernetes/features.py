@@ -36,7 +36,6 @@ from arbora_hub.kubernetes.tokens.controller import AuthTokenRequests
 from arbora_hub.kubernetes.tokens.issuing import Issuing
 from arbora_hub.kubernetes.tokens.kept import KeptGrants
 from arbora_hub.kubernetes.tokens.targets import ProfileTargets
-from arbora_hub.tree.statuses import Statuses
 
 if TYPE_CHECKING:
     from arbora_hub.app import Hub
@@ -77,8 +76,7 @@ def parts(api: ApiServer, hub: Hub) -> Sequence[Part]:
     hub.authority.on_change(publisher.look_at_all)
     owner = field_manager(manager)
     requests = Collection(api, AUTH_TOKEN_REQUEST)
-    statuses = Statuses(hub.inventory, hub.calls)
-    issuing = Issuing(hub.inventory, statuses, hub.minting, hub.accesses, hub.gateway, hub.authority)
+    issuing = Issuing(hub.inventory, hub.statuses, hub.minting, hub.accesses, hub.gateway, hub.authority)
     mirrored = mirrors(api)
     kueue = multikueue(api, mirrored, hub, fleets, profiles, members, owner, clock)
     retained = Retained(mirrored[MULTIKUEUE_CLUSTER], lambda: kueue.served)

@@ -14,7 +14,6 @@ from arbora_hub.kubernetes.tokens.decide import (
     Issued,
     Mint,
     Refuse,
-    Release,
     Seen,
     TakeBack,
     Target,
@@ -25,7 +24,7 @@ from arbora_hub.kubernetes.tokens.decide import (
 
 EDGE = Target("/eu/edge-7", "uid-1")
 GOOD = Issued("/eu/edge-7", "uid-1", generation=1, expires=3600.0, rotate=2880.0)
-RUNNING = Seen(generation=1, deleting=False, held=True, target=EDGE, issued=GOOD, secret="ours")
+RUNNING = Seen(generation=1, held=True, target=EDGE, issued=GOOD, secret="ours")
 
 
 def test_a_new_request_is_held_before_anything_is_made() -> None:
@@ -78,16 +77,9 @@ def test_a_secret_of_somebody_else_is_never_written() -> None:
     assert isinstance(decide(foreign, 1e9), Refuse)
 
 
-def test_a_deleted_request_is_released_by_whoever_holds_it() -> None:
-    deleted = replace(RUNNING, deleting=True)
-    assert decide(deleted, 0.0) == Release()
-    assert decide(replace(deleted, held=False), 0.0) == Wait(None)
-
-
 SEEN = st.builds(
     Seen,
     generation=st.integers(1, 2),
-    deleting=st.booleans(),
     held=st.booleans(),
     target=st.none() | st.builds(Target, st.sampled_from(["/a", "/b"]), st.sampled_from(["u", "v"])),
     issued=st.builds(
@@ -109,13 +101,13 @@ def test_a_token_is_only_ever_asked_of_the_cluster_it_was_given_for_or_an_accept
 ) -> None:
     action = decide(seen, now)
     if isinstance(action, Mint):
-        assert seen.held and not seen.deleting and seen.secret != "foreign"
+        assert seen.held and seen.secret != "foreign"
         assert action.target == seen.target
         assert (
             action.target.cluster_uid in (seen.issued.cluster_uid, seen.accepted_uid)
             or not seen.issued.cluster_uid
         )
-    if isinstance(action, Wait) and not seen.deleting:
+    if isinstance(action, Wait):
         assert now < seen.issued.expires and seen.secret == "ours" and seen.target is not None
 
 

@@ -206,7 +206,6 @@ class AuthTokenRequests:
         known = kept.cluster_uid if kept is not None and not kept.released else ""
         return due.Seen(
             generation=int(metadata.get("generation", 0)),
-            deleting=False,
             held=self._finalizer in (metadata.get("finalizers") or ()),
             target=self._targets.target(metadata, spec.profile, known),
             issued=issued,

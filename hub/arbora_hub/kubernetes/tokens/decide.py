@@ -1,6 +1,5 @@
-"""What is due for an AuthTokenRequest now. Pure: plain data and the time go in, one action comes out.
+"""What is due for an AuthTokenRequest that is there. Pure: plain data and the time go in, one action comes out.
 
-deleted                       release what the member made, then let go
 no such member (any more)     the Secret is deleted, and the member lets go
 another cluster stands there  likewise, until somebody accepts that cluster
 a Secret of somebody else     nothing is done
@@ -48,7 +47,6 @@ class Seen:
     """All that counts."""
 
     generation: int
-    deleting: bool
     held: bool
     """It has our finalizer."""
     target: Target | None
@@ -80,11 +78,6 @@ class TakeBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """Have the member forget the grant, end the way in, and let go."""
-
-
-@dataclass(frozen=True, slots=True)
 class Refuse:
     """Nothing is done until it changes."""
 
@@ -99,14 +92,12 @@ class Wait:
     seconds: float | None
 
 
-Action = Hold | Mint | TakeBack | Release | Refuse | Wait
+Action = Hold | Mint | TakeBack | Refuse | Wait
 
 
 def decide(seen: Seen, now: float) -> Action:
     """The one thing to do next. now: seconds since the epoch."""
     issued = seen.issued
-    if seen.deleting:
-        return Release() if seen.held else Wait(None)
     if seen.target is None:
         return TakeBack("ProfileNotFound", "no ClusterProfile of ours has that name in this namespace")
     if issued.cluster_uid and seen.target.cluster_uid not in (issued.cluster_uid, seen.accepted_uid):
